@@ -76,9 +76,9 @@ def rank(folder: Path) -> None:
     import torch
     from safetensors import safe_open
 
-    from mmpr_pipeline.training.policy.load import empty_model
+    from mmpr_pipeline.training.policy.load import empty_model, fill, shard, stored_weights
     from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-    from mmpr_pipeline.training.policy.weights import fill, shard, stored_weights, write_weights
+    from mmpr_pipeline.training.run.export import write_weights
     from mmpr_pipeline.training.world import connect
 
     torch.set_num_threads(1)

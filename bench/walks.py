@@ -5,8 +5,8 @@
 A question: the plan of a build and its shard, one row of a JSONL file with an image beside it and a number as its gold,
 four scripted rollouts, in this process, without Ray; what claims the output before and sums it up after are lines of
 their own. A step: one of training the embedded model on the pairs of a small build. Functions of this package alone are
-counted, each once, and none that only runs because a module is imported. `--list` names those of the question: file,
-line, name, lines, and how often the package uses the name.
+counted, each once, and none that only runs because a module is imported. `--list` names those of the question and of
+the step: file, line, name, lines, and how often the package uses the name.
 """
 
 from __future__ import annotations
@@ -153,7 +153,10 @@ def main() -> None:
         print(f"one question: {way} (its plan: {walks['plan']}; its shard: {walks['shard']})")
         print(f"beside it, the claim of the output: {walks['claim']}; the end of the build: {walks['finish']}")
         build("nano_grid", Path(folder) / "some")
-        print(f"one training step: {train(Path(folder) / 'some', Path(folder) / 'run')}")
+        step = train(Path(folder) / "some", Path(folder) / "run")
+        if "--list" in sys.argv[1:]:
+            print("\n".join(listed(step)))
+        print(f"one training step: {step}")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from mmpr_pipeline.training.checkpoints import Checkpointer, CheckpointPlace, Ru
 from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
 from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.layers import set_checkpointing
+from mmpr_pipeline.training.policy.load import shard
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.weights import shard
 from mmpr_pipeline.training.run.step import clip, make_optimizer
 from mmpr_pipeline.training.world import connect
 

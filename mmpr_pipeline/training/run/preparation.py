@@ -31,13 +31,15 @@ from mmpr_pipeline.training.policy.load import (
     choose_parts,
     computation_type,
     empty_model,
+    fill,
     find_model,
     load_model,
     load_processor,
+    shard,
+    stored_weights,
 )
 from mmpr_pipeline.training.policy.nf4 import quantise_base
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.weights import fill, shard, stored_weights
 from mmpr_pipeline.training.recipes import warning
 from mmpr_pipeline.training.run.device import (
     ModelShape,

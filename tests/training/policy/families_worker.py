@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 from mmpr_pipeline.training.data.batch import collate
+from mmpr_pipeline.training.policy.load import shard
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.weights import shard
 from mmpr_pipeline.training.world import World, connect
 from tests.training import zoo
 

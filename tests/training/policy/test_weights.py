@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.training.policy.load import add_adapters, empty_model, load_model
+from mmpr_pipeline.training.policy.load import add_adapters, empty_model, fill, load_model, stored_weights
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.weights import fill, stored_weights, write_weights
+from mmpr_pipeline.training.run.export import write_weights
 from mmpr_pipeline.training.settings import LoraSettings
 from mmpr_pipeline.training.world import World
 from tests.training import made

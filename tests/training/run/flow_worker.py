@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from bench.training_size import most_taken
-from mmpr_pipeline.training.policy.load import empty_model
+from mmpr_pipeline.training.policy.load import empty_model, fill, shard, stored_weights
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.weights import fill, shard, stored_weights, write_weights
+from mmpr_pipeline.training.run.export import write_weights
 from mmpr_pipeline.training.run.loop import Trainer
 from mmpr_pipeline.training.run.run_folder import TrainingView
 from mmpr_pipeline.training.world import World, connect

@@ -25,10 +25,12 @@ def test_training_that_is_killed_while_it_writes_comes_out_the_same(writers: Wri
     assert writers.train(129).total() >= 2  # kills in reference columns, in a checkpoint and in the export
 
 
+@pytest.mark.campaign
 def test_publishing_that_is_killed_comes_out_the_same(writers: Writers) -> None:
     assert writers.publish(16).total() >= 1
 
 
+@pytest.mark.campaign
 def test_a_disk_that_fills_up_under_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -114,6 +114,7 @@ def test_a_sentencepiece_tokenizer_splits_as_before_or_is_refused(tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.campaign
 def test_vllm_serves_both_formats_to_the_same_log_probs(tmp_path: Path) -> None:
     need("vllm")
     folders = [tmp_path / kind / form for kind in ("internlm2", "qwen2") for form in ("original", "native")]

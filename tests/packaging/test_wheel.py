@@ -83,6 +83,7 @@ def without_the_checkout() -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.campaign
 def test_a_light_install_works_and_says_what_to_install(light: Path, output: Path, tmp_path: Path) -> None:
     environment = {**without_the_checkout(), "MMPR_CACHE": str(tmp_path / "cache")}
 

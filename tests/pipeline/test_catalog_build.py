@@ -138,6 +138,7 @@ def test_it_is_published_and_loaded_back(built: Built, tmp_path: Path) -> None:
     assert len(built.hub.paths) - before <= 120
 
 
+@pytest.mark.campaign
 def test_a_dozen_sources_build_through_their_declarations_alone(tmp_path: Path) -> None:
     """Parquet with structs and lists of images, several questions a row, a zip beside a JSON list, WebDataset tars."""
     rows = dict.fromkeys([*PARQUET, "mathv360k"], 12)

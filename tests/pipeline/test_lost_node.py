@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @ray_environment()
+@pytest.mark.campaign
 def test_a_node_that_is_killed_costs_what_it_had_in_flight(tmp_path: Path) -> None:
     import ray
     from ray.cluster_utils import Cluster

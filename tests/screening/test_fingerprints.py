@@ -47,6 +47,7 @@ def test_a_file_on_disk_has_no_fingerprint(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_build_with_fingerprints_decides_the_same_and_fetches_nothing(tmp_path: Path) -> None:
     """Over the test Hub: made and published on one machine, fetched on another, which then asks for no file of the
     set; what is dropped, and the identity of the output, are those of a build that read the set itself."""

@@ -19,6 +19,7 @@ from tests.training.ranks import run_ranks
 
 @pytest.mark.slow
 @pytest.mark.timeout(500)
+@pytest.mark.campaign
 def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -365,8 +365,12 @@ def test_it_is_loaded_back_row_for_row_plain_and_streamed(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "skip", "served"),
-    [("PUT /lfs", 2, False), ("POST .*/commit/", 1, False), ("POST .*/commit/", 1, True), ("POST .*/commit/", 3, True)],
-    ids=["in-an-upload", "before-a-commit", "right-after-a-commit", "right-after-the-last-commit"],
+    [
+        pytest.param("PUT /lfs", 2, False, id="in-an-upload"),
+        pytest.param("POST .*/commit/", 1, False, id="before-a-commit", marks=pytest.mark.campaign),
+        pytest.param("POST .*/commit/", 1, True, id="right-after-a-commit", marks=pytest.mark.campaign),
+        pytest.param("POST .*/commit/", 3, True, id="right-after-the-last-commit"),
+    ],
 )
 def test_killed_in_the_middle_it_goes_on_without_a_second_commit(
     where: str, skip: int, served: bool, hub: HubServer, out: Path, tmp_path: Path

@@ -195,6 +195,7 @@ def answered(server: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("vllm:request_success_total"))
 
 
+@pytest.mark.campaign
 def test_a_build_asks_a_served_verifier_and_keeps_its_votes(server: str, tmp_path: Path) -> None:
     """Rollouts by the scripted engine, votes by the server: more votes are no rollouts, and the identity names them."""
     source = make_source(tmp_path / "source", questions=4)

@@ -153,6 +153,7 @@ async def test_engines_have_gpus_of_their_own_and_the_others_join_when_some_are_
             await pool.close()
 
 
+@pytest.mark.campaign
 async def test_an_engine_larger_than_any_node_is_an_error_at_once() -> None:
     """Eight GPUs in all, four on each node."""
     with cluster_of(4, 4), pytest.raises(EngineError, match=r"needs 8 GPU.*largest of 2 node\(s\) has 4"):

@@ -34,6 +34,7 @@ async def kill(pool: Any, which: int) -> None:
     await asyncio.sleep(0.1)
 
 
+@pytest.mark.campaign
 async def test_an_engine_whose_next_start_fails_for_a_while_comes_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,6 +97,7 @@ def many(count: int, n: int = 4) -> list[SampleRequest]:
     return [ask(seen_question(f"q{i}", images=()), seed=i * 5000, n=n) for i in range(count)]
 
 
+@pytest.mark.campaign
 async def test_too_much_at_once_is_not_poison() -> None:
     """The engine's process is killed above 64 rollouts in flight, 256 are sent: all are answered, in few deaths."""
     async with pool_of(1, latency=0.2, crowd=64) as pool:
@@ -114,6 +116,7 @@ async def test_poison_in_a_crowd_is_found_and_nobody_else_is_rejected() -> None:
         assert sum(pool._lives.deaths.values()) <= 2 + 6 + 1, "log2 of those suspected"
 
 
+@pytest.mark.campaign
 async def test_out_of_memory_lowers_what_the_next_life_decodes_at_once(caplog: pytest.LogCaptureFixture) -> None:
     """128 rollouts at once are too many for an engine with room for 40: its third life decodes 32, and nothing dies."""
     from mmpr_pipeline.engines.settings import EngineSettings

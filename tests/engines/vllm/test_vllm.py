@@ -57,7 +57,7 @@ def original(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
 
 
-@pytest.fixture(params=["native", "original"])
+@pytest.fixture(params=["native", pytest.param("original", marks=pytest.mark.campaign)])
 def either(request: pytest.FixtureRequest) -> EnginePool:
     """Both formats of InternVL, one after the other."""
     return cast(EnginePool, request.getfixturevalue(request.param))
@@ -137,6 +137,7 @@ async def test_swapped_images_are_another_prompt(native: EnginePool) -> None:
     assert [rollout.text for rollout in ordered] != [rollout.text for rollout in swapped]
 
 
+@pytest.mark.campaign
 async def test_the_original_format_samples_and_continues(original: EnginePool) -> None:
     request = ask(seen_question())
     parent = (await original.sample(request))[0]
@@ -216,6 +217,7 @@ async def test_greedy_rollouts_are_equal(native: EnginePool) -> None:
     assert len({rollout.text for rollout in rollouts}) == 1
 
 
+@pytest.mark.campaign
 async def test_a_killed_engine_comes_back_and_nothing_is_lost(native: EnginePool) -> None:
     asked = [ask(seen_question(f"q{i}"), seed=i * 5000, decoding=Decoding(max_tokens=200)) for i in range(8)]
     wanted = await asyncio.gather(*(native.sample(request) for request in asked))
@@ -228,6 +230,7 @@ async def test_a_killed_engine_comes_back_and_nothing_is_lost(native: EnginePool
 
 
 @pytest.mark.usefixtures("cluster")
+@pytest.mark.campaign
 async def test_a_model_that_vllm_refuses_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["NoSuchModel"], "model_type": "no_such_model"}')
     with pytest.raises(EngineError, match=r"(?s)cannot start.*What to do"):

@@ -258,6 +258,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_real_build_is_told_running_stopped_killed_and_finished(build: Build) -> None:
     process = build.start()
     deadline = time.monotonic() + 60

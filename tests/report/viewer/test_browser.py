@@ -467,7 +467,14 @@ def faults_of(browser: Browser) -> list[tuple[str, str]]:
     return [(fault["id"], node["html"][:200]) for fault in found for node in fault["nodes"]]
 
 
-@pytest.mark.parametrize(("size", "dark"), [((1280, 860), False), ((1280, 860), True), (PHONE, False)])
+@pytest.mark.parametrize(
+    ("size", "dark"),
+    [
+        ((1280, 860), False),
+        pytest.param((1280, 860), True, marks=pytest.mark.campaign),
+        pytest.param(PHONE, False, marks=pytest.mark.campaign),
+    ],
+)
 def test_no_view_has_a_fault_that_axe_finds(out: Path, browser: Browser, size: tuple[int, int], dark: bool) -> None:
     faults = {}
     with serving(out) as address:

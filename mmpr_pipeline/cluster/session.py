@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,11 +17,13 @@ from importlib.util import find_spec
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray import _raylet
+from ray._private import ray_constants, services
 from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.exceptions import RayError, RayTaskError
 
+from mmpr_pipeline.cluster import no_dashboard
 from mmpr_pipeline.core.errors import ConfigError, EngineError, MmprError
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -27,6 +32,10 @@ _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _OBSERVERS = ("start_api_server", "start_monitor", "start_log_monitor")
 """Processes that Ray starts beside a node: the server of the dashboard (even without a dashboard), the autoscaler's
 monitor, and the one that sends logs to the driver. A Ray of this machine, for one build, uses none of them."""
+
+_AGENT = "--dashboard_agent_command="
+_AGENT_PORTS = ("METRICS_AGENT_PORT_NAME", "METRICS_EXPORT_PORT_NAME", "DASHBOARD_AGENT_LISTEN_PORT_NAME")
+"""Where Ray has the names of the files in which a raylet looks for its agent's ports; older versions have none."""
 
 RAY_STARTS = 3
 """Times that Ray is started here before it is given up."""
@@ -83,8 +92,12 @@ def _read_token_anew() -> None:
 
 @contextmanager
 def _unobserved() -> Iterator[None]:
-    """Start nodes without `_OBSERVERS`, for which Ray has no setting: a third of a start's processor time."""
-    instead: list[tuple[Any, str, Callable[..., None]]] = [(Node, name, lambda *_, **__: None) for name in _OBSERVERS]
+    """Start nodes without `_OBSERVERS` and the dashboard's agent, for which Ray has no setting: half of a start's
+    processor time."""
+    instead: list[tuple[Any, str, Callable[..., Any]]] = [(Node, name, lambda *_, **__: None) for name in _OBSERVERS]
+    if all(hasattr(_raylet, name) for name in _AGENT_PORTS):
+        started = services.start_ray_process
+        instead.append((services, "start_ray_process", lambda words, *a, **k: started(_without_agent(words), *a, **k)))
     if all(map(find_spec, ("aiohttp_cors", "opencensus", "prometheus_client"))):
         # Ray asks whether the dashboard's packages are installed by importing them all, for 0.3 s.
         instead.append((ray._private.utils, "get_dashboard_dependency_error", lambda: None))
@@ -96,6 +109,19 @@ def _unobserved() -> Iterator[None]:
     finally:
         for owner, name, original in before:
             setattr(owner, name, original)
+
+
+def _without_agent(command: list[str]) -> list[str]:
+    """A command that starts a process of Ray; a raylet's names `no_dashboard` in place of the dashboard's agent."""
+    words = []
+    for word in command:
+        if word.startswith(_AGENT):
+            session = [option for option in shlex.split(word) if option.startswith("--session-dir=")]
+            ports = ",".join(getattr(_raylet, name) for name in _AGENT_PORTS)
+            agent = [sys.executable, "-S", "-E", no_dashboard.__file__, *session, f"--ports={ports}"]
+            word = _AGENT + subprocess.list2cmdline(agent)
+        words.append(word)
+    return words
 
 
 def _connect(address: str) -> None:

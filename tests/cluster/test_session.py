@@ -100,7 +100,7 @@ def test_nobody_else_reaches_a_ray_of_this_machine_or_gets_in_without_its_token(
     outside = [a for a in addresses if not (getattr(a, "ipv4_mapped", None) or a).is_loopback]
     assert outside == []
     assert any("raylet" in command for command in report["runs"])
-    observers = ("dashboard/dashboard.py", "autoscaler/_private/monitor.py", "log_monitor.py")
+    observers = ("dashboard/dashboard.py", "dashboard/agent.py", "autoscaler/_private/monitor.py", "log_monitor.py")
     assert [name for name in observers if any(name in command for command in report["runs"])] == []
     assert report["right"][0] == "IN", report["right"]
     assert report["open"][0] == "", "without a token"

@@ -13,7 +13,7 @@ def _run(code: str) -> str:
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize("call", ["install", "hook"])
+@pytest.mark.parametrize("call", [pytest.param("install", marks=pytest.mark.campaign), "hook"])
 def test_torchvision_imports_after_it(call: str) -> None:
     code = f"""
 from mmpr_pipeline.models import torchvision_cpu as cpu

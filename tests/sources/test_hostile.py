@@ -175,7 +175,7 @@ print(rows, count, round(peak() - before, 1), len(index.model_dump_json()))
 """
 
 
-@pytest.mark.parametrize("ids", [False, True])
+@pytest.mark.parametrize("ids", [pytest.param(False, marks=pytest.mark.campaign), True])
 def test_a_million_rows_of_json_lines_in_flat_memory(ids: bool, declare: Declare, tmp_path: Path) -> None:
     """A process of its own, so that the peak is that of the reader: ids cost 8 bytes a row while it is indexed."""
     (tmp_path / "good.png").write_bytes(png_bytes())

@@ -22,7 +22,7 @@ ALONE = [name for name in WHOLE if name != "hsdp"]  # which is `stored` in one p
 SHORT = {
     1: ALONE,
     2: ["stored", "stored-bf16", "online", "lora", "tr-dpo, frozen tower"],
-    4: ["stored", "stored-bf16", "hsdp"],
+    4: ["stored-bf16", "hsdp"],
 }
 """What `make test` trains, by ranks: every case on some number of ranks, each number with some cases. The others are
 breadth, and of the campaign."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache, wraps
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
 
-from mmpr_pipeline.checking.case import Asked, Gold, Match
+from mmpr_pipeline.checking.case import Asked, Gold, Match, Reading
 from mmpr_pipeline.checking.finding.announcements import SPAN_CHARS
-from mmpr_pipeline.checking.finding.answer import Reading, bounded
 from mmpr_pipeline.checking.finding.extract import IN_WORDS, Extraction, extract
+from mmpr_pipeline.checking.finding.numbers import is_formula
 from mmpr_pipeline.checking.finding.reply import abstains
-from mmpr_pipeline.checking.finding.sentence_values import is_formula
 from mmpr_pipeline.checking.matching.choice import match_choice, match_value, match_yes_no, value_contradicts
 from mmpr_pipeline.checking.matching.documents_and_charts import match_chart, match_document
 from mmpr_pipeline.checking.matching.math import match_formula
@@ -34,6 +33,8 @@ CHECKER = "mmpr-checker@5"
 _ZERO = re.compile(r"0(?:\.0+)?|zero|none", re.IGNORECASE)
 LONGEST_FORMULA = 50_000
 """Characters of a prediction that may still be one formula."""
+MOST_EXTRACTED = 300
+"""Characters of a verdict's `extracted`, which is one line."""
 
 
 class Trace(NamedTuple):
@@ -68,7 +69,7 @@ def check(
     known = Gold.of(
         gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
     )
-    return trace_response(response, known).verdict
+    return trace_answer(response, known).verdict
 
 
 check_response = check
@@ -91,7 +92,7 @@ def check_prediction(
     known = Gold.of(
         gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
     )
-    return trace_prediction(prediction, known).verdict
+    return trace_answer(prediction, known, extracted=True).verdict
 
 
 def check_question(question: Question, response: str) -> Verdict:
@@ -115,7 +116,7 @@ def check_question(question: Question, response: str) -> Verdict:
         precision=question.precision,
         language=question.language,
     )
-    return trace_response(response, known).verdict
+    return trace_answer(response, known).verdict
 
 
 def find_answer(question: Question, response: str, kind: AnswerKind) -> str | None:
@@ -123,11 +124,11 @@ def find_answer(question: Question, response: str, kind: AnswerKind) -> str | No
     asked = Asked(kind, tuple(question.choices), question.text, language=question.language)
     try:
         found = extract(response, asked)
-    except Exception:  # as in `trace_response`: a fault of ours costs one answer
+    except Exception:  # as in `trace_answer`: a fault of ours costs one answer
         return None
     if found.status != "found" or found.reading is None or found.reading.hedged:
         return None
-    return bounded(found.reading.text)
+    return " ".join(found.reading.text.split())[:MOST_EXTRACTED]
 
 
 def answers_equal(
@@ -146,7 +147,8 @@ def answers_equal(
         return True
     known = Gold.of(b, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language)
     other = Gold.of(a, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language)
-    return any(trace_prediction(x, y).verdict.outcome != "incorrect" for x, y in ((a, known), (b, other)))
+    traces = (trace_answer(text, gold, extracted=True) for text, gold in ((a, known), (b, other)))
+    return any(trace.verdict.outcome != "incorrect" for trace in traces)
 
 
 def unusable(rule: str) -> Verdict:
@@ -157,57 +159,47 @@ def unusable(rule: str) -> Verdict:
 # ---- one trace
 
 
-def _guarded(trace: Callable[[str, Gold], Trace]) -> Callable[[str, Gold], Trace]:
-    """One answer that trips a fault of ours costs one verdict, named after the fault, and not a shard."""
+def trace_answer(text: str, known: Gold, *, extracted: bool = False) -> Trace:
+    """The verdict on a response, or on an answer that was already `extracted`, with everything that led to it.
 
-    @wraps(trace)
-    def guarded(text: str, known: Gold) -> Trace:
-        if not isinstance(text, str):
-            raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
-        try:
-            return trace(text, known)
-        except Exception as fault:
-            failed = Match("unparseable", "checker_failed", type(fault).__name__)
-            return _trace(known, Extraction("none", "checker_failed"), (failed,))
-
-    return guarded
+    An answer that trips a fault of ours costs that verdict, which is named after the fault, and not a shard.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
+    try:
+        return _of_prediction(text, known) if extracted else _concluded(known, extract(text, known.asked))
+    except Exception as fault:
+        failed = Match("unparseable", "checker_failed", type(fault).__name__)
+        return _concluded(known, Extraction("none", "checker_failed"), (failed,))
 
 
-@_guarded
-def trace_response(response: str, known: Gold) -> Trace:
-    """`check_response` with everything that led to its verdict."""
-    return _trace(known, extract(response, known.asked))
-
-
-@_guarded
-def trace_prediction(prediction: str, known: Gold) -> Trace:
-    """`check_prediction` with everything that led to its verdict."""
-    text = prediction.strip()
+def _of_prediction(prediction: str, known: Gold) -> Trace:
+    text, kind = prediction.strip(), known.asked.kind
     if not text:
-        return _trace(known, Extraction("none", "empty"))
+        return _concluded(known, Extraction("none", "empty"))
     # A short prediction or a formula is compared as it stands; a sentence must be read first.
-    kind = known.asked.kind
-    direct: tuple[Match, ...] | None = None
+    direct: Trace | None = None
     if kind not in ("choice", "yes_no") and "\\boxed" not in text and "<think" not in text:
         formula = kind in ("number", "math", "list") and len(text) <= LONGEST_FORMULA
         if len(text) <= 300 or (formula and is_formula(text)):
-            direct = match_reading(Reading(text), known)
-    if direct is not None and (direct[-1].outcome == "correct" or direct[-1].rule == "unknown_unit"):
-        return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
-    read = _trace(known, extract(prediction, known.asked))
+            direct = _concluded(known, Extraction("found", "prediction", Reading(text)))
+    if direct is not None and (direct.verdict.outcome == "correct" or direct.verdict.rule == "unknown_unit"):
+        return direct
+    read = _concluded(known, extract(prediction, known.asked))
     # Several equations say several values: the one that was read does not contradict the gold, the whole is compared.
     several = text.count("=") > 1 and read.verdict.outcome == "incorrect"
     unread = read.extraction.status == "none" or read.extraction.rule == IN_WORDS
     if direct is not None and (unread or several):
-        return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
+        return direct._replace(extraction=direct.extraction._replace(tried=read.extraction.tried))
     return read
 
 
-def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...] = ()) -> Trace:
+def _concluded(known: Gold, found: Extraction, matches: tuple[Match, ...] = ()) -> Trace:
     """How the last of `matches` became the verdict; without any, what was found is compared with the golds first."""
     asked = known.asked
     if not matches and found.status == "found" and found.reading is not None:
-        matches = match_reading(found.reading, known)
+        compare = _remembered if len(found.reading.text) <= SPAN_CHARS else match_reading
+        matches = compare(found.reading, known)
     elif not matches and found.status == "abstained":
         letters = "".join("".join(gold_letters(gold, asked.choices)) for gold in known.golds[:1])
         own = [choice for i, choice in enumerate(asked.choices) if chr(65 + i) in letters]
@@ -222,17 +214,13 @@ def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...] = ()) -> T
     elif not matches:
         matches = (Match("unparseable", found.rule),)
     final = matches[-1]
-    extracted = bounded(found.text) if found.text is not None else None
+    extracted = " ".join(found.reading.text.split())[:MOST_EXTRACTED] if found.reading else None
     verdict = Verdict(outcome=final.outcome, extracted=extracted, rule=final.rule, checker=CHECKER)
     return Trace(asked.kind, found, matches, verdict)
 
 
 def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
     """Verdicts of the matchers in the order tried; the last one decides."""
-    return _remembered(found, known) if len(found.text) <= SPAN_CHARS else _compared(found, known)
-
-
-def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if found.hedged:
         return (Match("unparseable", "hedged"),)
     kind, question = known.asked.kind, known.asked.question
@@ -263,7 +251,7 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     return (*[m for m in matches if m is not best], best)
 
 
-_remembered = lru_cache(maxsize=1_024)(_compared)
+_remembered = lru_cache(maxsize=1_024)(match_reading)
 """The rollouts of one question, which are checked one after the other, give few different answers."""
 
 

@@ -242,28 +242,15 @@ _ABSTAINS = tuple(
     )
 )
 """Each pattern is tried only on a text that holds one of its keys: most texts hold none."""
-_BARE = frozenset(
-    [
-        "n/a",
-        "na",
-        "none",
-        "unknown",
-        "undetermined",
-        "unclear",
-        "unanswerable",
-        "indeterminate",
-        "null",
-        "-",
-        "?",
-        "无",
-        "未知",
-    ]
+BARE_ABSTENTIONS = frozenset(
+    "n/a na none unknown undetermined unclear unanswerable indeterminate null - ? 无 未知".split()  # noqa: SIM905
 )
+"""What says so as the whole answer."""
 
 
 def abstains(text: str) -> bool:
     """Whether a text says that the answer is unknown, cannot be determined, or is missing."""
-    if is_bare_abstention(text):
+    if undressed(text[:60]).casefold() in BARE_ABSTENTIONS:
         return True
     low = text[:2_000].lower().replace("’", "'")
     for keys, pattern in _ABSTAINS:
@@ -273,8 +260,3 @@ def abstains(text: str) -> bool:
                     return True
                 break
     return False
-
-
-def is_bare_abstention(text: str) -> bool:
-    """True for `N/A`, `unknown` and the like as the whole answer."""
-    return undressed(text[:60]).casefold() in _BARE

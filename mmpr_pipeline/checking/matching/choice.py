@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mmpr_pipeline.checking.case import Match
-from mmpr_pipeline.checking.finding.sentence_values import is_formula
+from mmpr_pipeline.checking.finding.numbers import is_formula
 from mmpr_pipeline.checking.matching.math import match_math
 from mmpr_pipeline.checking.reading.choices import Choice, canonical, contradicts, gold_letters
 from mmpr_pipeline.checking.reading.letters import gold_yes_no

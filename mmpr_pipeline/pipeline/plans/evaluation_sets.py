@@ -38,7 +38,7 @@ NOT_FETCHED = "not on this machine, and not to be fetched"
 def resolve_evaluation_sets(
     config: BuildConfig, sources: Sequence[ResolvedSource], begun: Mapping[str, Any] | None
 ) -> EvaluationSets:
-    """The evaluation sets to compare with, where any source is (`screened_by_content`).
+    """The evaluation sets to compare with, where any source is (`ResolvedSource.compared`).
 
     `begun`: the config.json of an output that was begun: there, "all that are to be had" stays what it was. Raises
     SourceError or ConfigError where one that is named cannot be opened.
@@ -85,7 +85,7 @@ def to_fetch(config: BuildConfig) -> dict[str, int]:
     """
     declared = [find_declaration(path)[0] for path in expand(config.sources)]
     trained = [each for each in declared if each.role == "train" and not each.generated]
-    if not config.screening.decontaminates or config.screening.against is not None or not trained:
+    if config.screening.decontaminate == "none" or config.screening.against is not None or not trained:
         return {}
     missing = {}
     for name in _by_default({each.name for each in declared}):

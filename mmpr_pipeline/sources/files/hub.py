@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from mmpr_pipeline.core.errors import ItemRejected, SourceAwayError, SourceError
-from mmpr_pipeline.sources.declaration.schema import HubLocation
+from mmpr_pipeline.sources.declaration.parts import HubLocation
 
 WHOLE_FILE_BYTES = 512 * 1024 * 1024
 _TIMEOUT = 10.0

@@ -57,8 +57,23 @@ def load_image(raw: bytes, limits: ImageLimits = USUAL) -> Image:
     # Within the data of a scan this pair of bytes does not occur; in a thumbnail or a profile it may, now and then.
     if raw.startswith(b"\xff\xd8") and (scans := raw.count(_SCAN)) > MAX_SCANS:
         raise ItemRejected("too_many_scans", f"{scans} scans of a JPEG, at most {MAX_SCANS}")
-    _refuse_large_webp(raw, limits.pixels)
-    with _opened(raw, limits.pixels) as picture:
+    if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP" and len(raw) >= 30:
+        _refuse_large_webp(raw, limits.pixels)
+    if PIL.Image.MAX_IMAGE_PIXELS is not None and limits.pixels > PIL.Image.MAX_IMAGE_PIXELS:
+        PIL.Image.MAX_IMAGE_PIXELS = limits.pixels  # Pillow's own limit holds for the process; ours is for each image
+    try:
+        opened = PIL.Image.open(io.BytesIO(raw), formats=READABLE)
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        raise ItemRejected("image_too_large", f"more than {limits.pixels} pixels") from None
+    except PIL.UnidentifiedImageError:
+        if raw.startswith(b"version https://git-lfs"):
+            raise ItemRejected("missing_image", "a pointer of Git LFS stands in its place: `git lfs pull`") from None
+        if named := _format_by_name(raw):
+            raise ItemRejected("image_format", named) from None
+        raise ItemRejected("broken_image", "not an image that can be read") from None
+    except Exception as error:
+        raise ItemRejected("broken_image", _seen(error)) from None
+    with opened as picture:
         _refuse_large(*picture.size, limits.pixels)
         try:
             return _checked(picture, raw)
@@ -66,11 +81,6 @@ def load_image(raw: bytes, limits: ImageLimits = USUAL) -> Image:
             raise
         except Exception as error:  # decoders raise whatever they like on hostile bytes
             raise ItemRejected("broken_image", _seen(error)) from None
-
-
-def unseen_image(raw: bytes) -> Image:
-    """The image in `raw`, not looked into: its format is empty and its size zero. To know which image it is."""
-    return Image(sha256=hashlib.sha256(raw).hexdigest(), data=raw, format="", width=0, height=0)
 
 
 def decode(image: Image) -> PIL.Image.Image:
@@ -86,24 +96,6 @@ def encode_png(picture: PIL.Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _opened(raw: bytes, most: int) -> PIL.Image.Image:
-    if PIL.Image.MAX_IMAGE_PIXELS is not None and most > PIL.Image.MAX_IMAGE_PIXELS:
-        PIL.Image.MAX_IMAGE_PIXELS = most  # Pillow's own limit holds for the process; ours is looked at for each image
-    try:
-        return PIL.Image.open(io.BytesIO(raw), formats=READABLE)
-    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
-        raise ItemRejected("image_too_large", f"more than {most} pixels") from None
-    except PIL.UnidentifiedImageError:
-        if raw.startswith(b"version https://git-lfs"):
-            raise ItemRejected("missing_image", "a pointer of Git LFS stands in its place: `git lfs pull`") from None
-        named = _format_by_name(raw)
-        if named:
-            raise ItemRejected("image_format", named) from None
-        raise ItemRejected("broken_image", "not an image that can be read") from None
-    except Exception as error:
-        raise ItemRejected("broken_image", _seen(error)) from None
-
-
 def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
     kept = _KEPT.get(picture.format or "")
     if picture.format == "PNG":
@@ -111,13 +103,9 @@ def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
         with PIL.Image.open(io.BytesIO(raw), formats=("PNG",)) as checked:
             checked.verify()
     plain = picture.mode in _KEPT_MODES and "transparency" not in picture.info
-    if (
-        kept
-        and plain
-        # One frame; an MPO is a JPEG photograph that carries previews, which readers pass over.
-        and (picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1)
-        and _orientation(picture) == 1
-    ):
+    # One frame; an MPO is a JPEG photograph that carries previews, which readers pass over.
+    single = picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1
+    if kept and plain and single and _orientation(picture) == 1:
         data, format, size = raw, kept, picture.size
         picture.draft("L", (1, 1))  # JPEG: reads every coefficient all the same, but computes an eighth of the pixels
         picture.load()
@@ -163,8 +151,6 @@ def _refuse_large(width: int, height: int, most: int) -> None:
 
 def _refuse_large_webp(raw: bytes, most: int) -> None:
     """Pillow allocates a WebP's whole canvas when it opens the file, so its header is read here first."""
-    if raw[:4] != b"RIFF" or raw[8:12] != b"WEBP" or len(raw) < 30:
-        return
     kind = raw[12:16]
     if kind == b"VP8X":
         _refuse_large(1 + int.from_bytes(raw[24:27], "little"), 1 + int.from_bytes(raw[27:30], "little"), most)

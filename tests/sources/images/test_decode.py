@@ -191,5 +191,5 @@ def progressive(scans: int) -> bytes:
 
 def test_a_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_image(encoded(noise((64, 64)), "JPEG", progressive=True)).format == "jpeg"
-    monkeypatch.setattr(images, "_opened", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(PIL.Image, "open", lambda *_: pytest.fail("it was opened"))
     assert reason_of(progressive(400)) == "too_many_scans"

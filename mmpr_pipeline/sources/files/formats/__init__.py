@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from mmpr_pipeline.core.errors import SourceError
-from mmpr_pipeline.sources.declaration.rows import NAMES, ROW_FORMATS, Format
+from mmpr_pipeline.sources.declaration.parts import NAMES, ROW_FORMATS, Format
 
 Values = Mapping[str, Any]
 Mark = tuple[int, int]
@@ -97,13 +97,8 @@ class Scan:
     ids: array[int] = field(default_factory=lambda: array("Q"))
 
     @property
-    def full(self) -> bool:
-        """Whether as many questions as wanted were seen."""
-        return self.limit is not None and self.questions >= self.limit
-
-    @property
     def left(self) -> int:
-        """Most rows that are still to be looked at."""
+        """Most rows that are still to be looked at; none once as many questions as wanted were seen."""
         return sys.maxsize if self.limit is None else self.limit - self.questions
 
     def count(self, rows: int) -> None:
@@ -124,7 +119,7 @@ class Scan:
 
 
 class RowFormat(Protocol):
-    """What a module of this folder offers, or what a distribution brings (see `declaration.rows`)."""
+    """What a module of this folder offers, or what a distribution brings (see `declaration.parts`)."""
 
     def scan(self, file: SourceFile, scan: Scan) -> None:
         """Fill in what `scan` holds. Raises SourceError where the file is not of the format."""
@@ -135,12 +130,6 @@ class RowFormat(Protocol):
     ) -> Iterator[Row]:
         """Rows start..stop of the file, one item for each, with the top-level `columns` that it has (None: all)."""
         ...
-
-
-def row_format(name: Format) -> RowFormat:
-    """The reader of a format; imported when it is first needed. Raises ConfigError where there is none."""
-    reader: RowFormat = ROW_FORMATS.get(name)
-    return reader
 
 
 def format_of(path: str) -> Format:

@@ -44,9 +44,8 @@ async def start_engines(settings: EngineSettings, tiles: Iterable[int] = ()) -> 
     if settings.name == "vllm":
         settings = settings.model_copy(update={"revision": pinned_revision(settings.model, settings.revision)})
     if actors == 0:
-        local = LocalEngine(settings)
-        local.check()
-        return local
+        described = LocalEngine(settings).info  # raises where an engine could not start
+        return LocalEngine(settings, described)
     from mmpr_pipeline.engines.pool.launch import start_pool
 
     return await start_pool(settings, actors)
@@ -87,19 +86,14 @@ class LocalEngine:
             _OPENED[self._key] = make_engine(self._settings)
         return _OPENED[self._key]
 
-    def check(self) -> None:
-        """Raise what would keep the engine from starting. A model is not loaded for it, only looked for."""
-        describe = engine_kind(self._settings).describe
-        self._described = self.open().info if describe is None else describe(self._settings)
-
     @property
     def info(self) -> EngineInfo:
-        """What the engine is; loads no model."""
+        """What the engine is; loads no model, and raises what would keep one from starting."""
         if opened := _OPENED.get(self._key):
             return opened.info
         if self._described is None:
-            self.check()
-        assert self._described is not None
+            describe = engine_kind(self._settings).describe
+            self._described = self.open().info if describe is None else describe(self._settings)
         return self._described
 
     @property

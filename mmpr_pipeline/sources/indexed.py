@@ -24,9 +24,8 @@ from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS, Format
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
 from mmpr_pipeline.sources.files.containers import INSIDE, MemberFile, at_address
-from mmpr_pipeline.sources.files.formats import Row, Scan, SourceFile, Unreadable
+from mmpr_pipeline.sources.files.formats import LocalFile, Row, Scan, SourceFile, Unreadable, local_files
 from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
-from mmpr_pipeline.sources.files.local import LocalFile, local_files
 from mmpr_pipeline.sources.files.split_files import SPLIT, JoinedFile
 from mmpr_pipeline.sources.images.archives import opened
 from mmpr_pipeline.sources.rows import mapping

@@ -22,9 +22,8 @@ from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
 from mmpr_pipeline.sources.files.containers import INSIDE, at_address
-from mmpr_pipeline.sources.files.formats import Row, SourceFile, Unreadable
+from mmpr_pipeline.sources.files.formats import LocalFile, Row, SourceFile, Unreadable
 from mmpr_pipeline.sources.files.hub import HubFile
-from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.images.archives import ImageArchives
 from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits
 from mmpr_pipeline.sources.images.references import HubImages, ImageFolder, ImagePlaces, image_bytes

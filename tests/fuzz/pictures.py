@@ -15,8 +15,7 @@ import PIL.Image
 
 from mmpr_pipeline.core.errors import ItemRejected, SourceError
 from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
-from mmpr_pipeline.sources.files.formats import Scan
-from mmpr_pipeline.sources.files.local import LocalFile
+from mmpr_pipeline.sources.files.formats import LocalFile, Scan
 from mmpr_pipeline.sources.images.archives import opened
 from mmpr_pipeline.sources.images.decode import load_image
 

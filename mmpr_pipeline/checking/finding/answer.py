@@ -89,11 +89,13 @@ def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
 
 def _announced_value(clause: str, asked: Asked) -> Reading | None:
     """The number, formula or list that an announced clause gives; None where it says only what the question says."""
-    words, question = tokens(clause), tokens(asked.question[:4_000])
-    size = len(words)
-    echoes = size > 3 and any(question[i : i + size] == words for i in range(len(question) - size + 1))
-    if echoes or abstains(clause):
+    if abstains(clause):
         return None
+    words = tokens(clause)
+    if (size := len(words)) > 3:  # as long as that, words that the question has in a row answer nothing
+        question = tokens(asked.question[:4_000])
+        if any(question[i : i + size] == words for i in range(len(question) - size + 1)):
+            return None
     # A clause that is one number, in digits of any locale or in words, or a formula, and nothing else, is the answer as
     # it stands: to cut the number out of it would leave `1` of `1 234,50`, `3` of `3½` and `10` of `2^{10}`.
     bare = undressed(clause) if asked.kind == "number" and len(clause) <= 60 else ""

@@ -186,7 +186,7 @@ def _agreed(found: Sequence[tuple[Span, Reading]], asked: Asked) -> Extraction:
     last_span, last = found[-1]
     if last.hedged:
         return Extraction("ambiguous", f"{last_span.rule}_hedged")
-    if any(not reading.same_answer(other, last, asked) for _, other in found):
+    if any(not reading.same_answer(other, last, asked) for _, other in found[:-1]):
         return Extraction("ambiguous", "several_answers")
     best = max((r for _, r in found), key=lambda r: r.weight)
     return Extraction("found", last_span.rule, best)

@@ -202,10 +202,8 @@ class RunningCounts:
         else:
             self._groups[row.status][row.reason or "unknown"] += 1
         self._groups["pairs"].update(pair.strategy for pair in outcome.pairs)
-        self._groups["rollouts"].update(
-            counted(rollout.outcome, rollout.parent, rollout.prompt_version) for rollout in outcome.rollouts
-        )
         for rollout in outcome.rollouts:
+            self._groups["rollouts"][counted(rollout.outcome, rollout.parent, rollout.prompt_version)] += 1
             if name := counted_as(rollout.prompt_version):
                 self._groups["beside_tokens"][name] += rollout.tokens
         if row.reason in UNDECIDED_VOTES or any(pair.strategy == "vote" for pair in outcome.pairs):

@@ -17,7 +17,7 @@ from mmpr_pipeline.checking.second_opinion import VERSION
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.core.registry import plugins_of
-from mmpr_pipeline.core.settings import group_of
+from mmpr_pipeline.core.settings import group_of, identity_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import ComparedWith, SourceNote, read_screening
 from mmpr_pipeline.dataset.files.summary import PlanSummary
@@ -183,7 +183,7 @@ def make_build_plan(
             raise
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: share_fields(source.share) for source in sources if source.share != ALL}
-    screening = {**group_of(identity, "screening"), "version": SCREENING, "against": dict(against.content)}
+    screening = {**identity_of(config.screening), "version": SCREENING, "against": dict(against.content)}
     screening["decontaminate"] = config.screening.decontaminate != "none"  # which ones says `against`
     if not config.screening.near_duplicates:  # as it was before they could be looked for
         screening = {k: v for k, v in screening.items() if not k.startswith("near_")}

@@ -75,7 +75,8 @@ async def work_shard(
         report(tally)
 
     try:
-        with ShardWriter(store, shard, config.shards, plan.digest, rehearsal=config.rehearsal) as writer:
+        with store.workspace() as folder:
+            writer = ShardWriter(store, folder, shard, config.shards, plan.digest, rehearsal=config.rehearsal)
             async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), in_flight, slots, moved):
                 writer.add(outcome)
                 count(tally, outcome)

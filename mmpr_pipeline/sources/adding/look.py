@@ -20,13 +20,13 @@ from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS, HubLocation
 from mmpr_pipeline.sources.files.formats import (
     COMPRESSED,
     EXTENSIONS,
+    LocalFile,
     Scan,
     SourceFile,
     Unreadable,
     format_of,
 )
 from mmpr_pipeline.sources.files.hub import repository_files, resolve, told_of
-from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.images.archives import opened
 
 SAMPLE = 200

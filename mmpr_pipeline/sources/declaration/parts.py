@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from mmpr_pipeline.core.records import Language
+from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.conversation import IMAGE_MARK
@@ -126,3 +126,8 @@ class SourcePrompt(DeclarationPart):
         if text is not None and IMAGE_MARK in text:
             raise ValueError("an instruction cannot hold <image>: the question says where its images go")
         return text
+
+    def asking(self, hint: str) -> Prompting:
+        """How a question is to be asked that came with this hint on how to answer."""
+        own = self.model_dump(exclude={"strip", "hint", "system"})
+        return Prompting(**own, hint=hint if self.hint and hint else None)

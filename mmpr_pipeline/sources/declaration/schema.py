@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import Language, Prompting
+from mmpr_pipeline.core.records import Language
 from mmpr_pipeline.core.settings import explain_settings_error
 from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
@@ -259,13 +259,6 @@ class SourceDeclaration(DeclarationPart):
         """The instructions of its own that it is asked with."""
         own = (self.prompt.cot, self.prompt.direct, self.prompt.open) if self.prompt else ()
         return tuple(text for text in own if text)
-
-    def prompting(self, hint: str) -> Prompting | None:
-        """How a question is to be asked that came with this hint on how to answer; None where the build decides."""
-        if self.prompt is None:
-            return None
-        own = self.prompt.model_dump(exclude={"strip", "hint", "system"})
-        return Prompting(**own, hint=hint if self.prompt.hint and hint else None)
 
 
 def load_declaration(path: str | Path) -> SourceDeclaration:

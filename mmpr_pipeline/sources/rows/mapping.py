@@ -112,7 +112,7 @@ def question_from_row(
         precision=_precision(lookup(row, columns.precision), kind, instruction),
         language=language,
         tiles=declaration.tiles,
-        prompting=declaration.prompting(asked.hint),
+        prompting=prompt.asking(asked.hint) if prompt else None,
         preset=preset,
         history=history,
     )

@@ -80,7 +80,8 @@ def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_memory_does_not_grow_with_the_shard(tmp_path: Path) -> None:
     heavy = [_with_long_texts(make_outcome(n, rollouts=32)) for n in range(100)]
     seen = []
-    with ShardWriter(open_store(tmp_path), 0, 1, IDENTITY) as writer:
+    with open_store(tmp_path).workspace() as folder:
+        writer = ShardWriter(open_store(tmp_path), folder, 0, 1, IDENTITY)
         for _ in range(30):  # about 500 MB of text
             for outcome in heavy:
                 writer.add(outcome)
@@ -110,8 +111,8 @@ def test_an_empty_shard_is_valid(tmp_path: Path) -> None:
 
 def test_without_finish_nothing_stays(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    with pytest.raises(RuntimeError), ShardWriter(store, 0, 1, IDENTITY) as writer:  # noqa: PT012
-        writer.add(make_outcome(0))
+    with pytest.raises(RuntimeError), store.workspace() as folder:  # noqa: PT012
+        ShardWriter(store, folder, 0, 1, IDENTITY).add(make_outcome(0))
         raise RuntimeError("the shard's worker fails")
     assert list(tmp_path.rglob("*")) == []
 
@@ -141,8 +142,9 @@ def test_finishing_again_with_other_content_is_refused(tmp_path: Path) -> None:
 def test_an_outcome_that_contradicts_itself_is_a_bug(tmp_path: Path, change: dict[str, object], what: str) -> None:
     outcome = make_outcome(0)
     wrong = dataclasses.replace(outcome, row=outcome.row.model_copy(update=change))
-    with ShardWriter(open_store(tmp_path), 0, 1, IDENTITY) as writer, pytest.raises(DatasetError, match=what):
-        writer.add(wrong)
+    store = open_store(tmp_path)
+    with store.workspace() as folder, pytest.raises(DatasetError, match=what):
+        ShardWriter(store, folder, 0, 1, IDENTITY).add(wrong)
 
 
 def test_a_lone_surrogate_becomes_a_mark(tmp_path: Path) -> None:

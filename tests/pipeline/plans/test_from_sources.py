@@ -58,10 +58,10 @@ async def test_engines_plan_their_memory_for_the_tiles_that_the_sources_ask_for(
     noted: list[int | None] = []
 
     class Engine:
-        def __init__(self, settings: EngineSettings) -> None:
-            started.append(settings.most_tiles)
+        info = None
 
-        def check(self) -> None: ...
+        def __init__(self, settings: EngineSettings, info: None = None) -> None:
+            self.most_tiles = settings.most_tiles
 
     monkeypatch.setattr("mmpr_pipeline.engines.start.LocalEngine", Engine)
     source = made(tmp_path, "first", rows(2))
@@ -69,7 +69,7 @@ async def test_engines_plan_their_memory_for_the_tiles_that_the_sources_ask_for(
     for tiles in (6, 24):
         source.write_text(f"{declared}tiles: {tiles}\n")
         plan = plan_of(tmp_path / "out", source)
-        await plan.start()
+        started.append(getattr(await plan.start(), "most_tiles", 0))
         noted.append(plan.described_sources[0].get("tiles"))
     assert started == [12, 24]
     assert noted == [None, 24]  # so that training cuts as many

@@ -21,8 +21,7 @@ from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
-from mmpr_pipeline.sources.files.formats import Row, Scan, Unreadable
-from mmpr_pipeline.sources.files.local import LocalFile
+from mmpr_pipeline.sources.files.formats import LocalFile, Row, Scan, Unreadable
 from tests.sources.conftest import Declare
 from tests.sources.made import made_rows, png_bytes
 

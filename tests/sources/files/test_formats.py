@@ -21,10 +21,9 @@ from hypothesis import strategies as st
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
-from mmpr_pipeline.sources.files.formats import Scan, Unreadable, jsonl, parquet
+from mmpr_pipeline.sources.files.formats import LocalFile, Scan, Unreadable, jsonl, parquet
 from mmpr_pipeline.sources.files.formats import csv as csv_format
 from mmpr_pipeline.sources.files.formats import json as json_format
-from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.source import Source
 from tests.sources.conftest import Declare
 from tests.sources.made import made_rows, png_bytes, write_jsonl

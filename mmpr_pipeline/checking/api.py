@@ -16,7 +16,7 @@ from mmpr_pipeline.checking.finding.announcements import SPAN_CHARS
 from mmpr_pipeline.checking.finding.extract import IN_WORDS, Extraction, extract
 from mmpr_pipeline.checking.finding.numbers import is_formula
 from mmpr_pipeline.checking.finding.reply import abstains
-from mmpr_pipeline.checking.matching.choice import match_choice, match_value, match_yes_no, value_contradicts
+from mmpr_pipeline.checking.matching.choice import match_chosen, match_yes_no
 from mmpr_pipeline.checking.matching.documents_and_charts import match_chart, match_document
 from mmpr_pipeline.checking.matching.math import match_formula
 from mmpr_pipeline.checking.matching.text import match_text
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mmpr_pipeline.core.records import Question
 
 CHECKER = "mmpr-checker@5"
+_WHOLE = re.compile(r"-?\d{1,15}", re.ASCII)
 _ZERO = re.compile(r"0(?:\.0+)?|zero|none", re.IGNORECASE)
 LONGEST_FORMULA = 50_000
 """Characters of a prediction that may still be one formula."""
@@ -167,31 +168,29 @@ def trace_answer(text: str, known: Gold, *, extracted: bool = False) -> Trace:
     if not isinstance(text, str):
         raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
     try:
-        return _of_prediction(text, known) if extracted else _concluded(known, extract(text, known.asked))
+        if not extracted:
+            return _concluded(known, extract(text, known.asked))
+        answer, kind = text.strip(), known.asked.kind
+        if not answer:
+            return _concluded(known, Extraction("none", "empty"))
+        # A short prediction or a formula is compared as it stands; a sentence must be read first.
+        direct: Trace | None = None
+        if kind not in ("choice", "yes_no") and "\\boxed" not in answer and "<think" not in answer:
+            formula = kind in ("number", "math", "list") and len(answer) <= LONGEST_FORMULA
+            if len(answer) <= 300 or (formula and is_formula(answer)):
+                direct = _concluded(known, Extraction("found", "prediction", Reading(answer)))
+        if direct is not None and (direct.verdict.outcome == "correct" or direct.verdict.rule == "unknown_unit"):
+            return direct
+        read = _concluded(known, extract(text, known.asked))
+        # Several equations say several values: what was read does not contradict the gold, the whole is compared.
+        several = answer.count("=") > 1 and read.verdict.outcome == "incorrect"
+        unread = read.extraction.status == "none" or read.extraction.rule == IN_WORDS
+        if direct is not None and (unread or several):
+            return direct._replace(extraction=direct.extraction._replace(tried=read.extraction.tried))
+        return read
     except Exception as fault:
         failed = Match("unparseable", "checker_failed", type(fault).__name__)
         return _concluded(known, Extraction("none", "checker_failed"), (failed,))
-
-
-def _of_prediction(prediction: str, known: Gold) -> Trace:
-    text, kind = prediction.strip(), known.asked.kind
-    if not text:
-        return _concluded(known, Extraction("none", "empty"))
-    # A short prediction or a formula is compared as it stands; a sentence must be read first.
-    direct: Trace | None = None
-    if kind not in ("choice", "yes_no") and "\\boxed" not in text and "<think" not in text:
-        formula = kind in ("number", "math", "list") and len(text) <= LONGEST_FORMULA
-        if len(text) <= 300 or (formula and is_formula(text)):
-            direct = _concluded(known, Extraction("found", "prediction", Reading(text)))
-    if direct is not None and (direct.verdict.outcome == "correct" or direct.verdict.rule == "unknown_unit"):
-        return direct
-    read = _concluded(known, extract(prediction, known.asked))
-    # Several equations say several values: the one that was read does not contradict the gold, the whole is compared.
-    several = text.count("=") > 1 and read.verdict.outcome == "incorrect"
-    unread = read.extraction.status == "none" or read.extraction.rule == IN_WORDS
-    if direct is not None and (unread or several):
-        return direct._replace(extraction=direct.extraction._replace(tried=read.extraction.tried))
-    return read
 
 
 def _concluded(known: Gold, found: Extraction, matches: tuple[Match, ...] = ()) -> Trace:
@@ -229,9 +228,14 @@ def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
     if kind in ("choice", "number", "math", "list"):
         tried: list[Match] = []
         for gold in known.golds:
-            tried.append(
-                _match_choice(found, gold, known.asked) if kind == "choice" else match_formula(found.text, gold, known)
-            )
+            if kind == "choice":
+                tried.append(match_chosen(found, gold, known.asked))
+            elif known.precision is None and _WHOLE.fullmatch(found.text) and _WHOLE.fullmatch(gold):
+                # Two plain whole numbers, most answers there are, without further ado.
+                same = int(found.text) == int(gold)
+                tried.append(Match("correct", "same_number") if same else Match("incorrect", "other_value"))
+            else:
+                tried.append(match_formula(found.text, gold, known))
             if tried[-1].outcome == "correct":
                 return tuple(tried)
         tried.sort(key=lambda match: match.outcome == "unparseable")
@@ -253,14 +257,6 @@ def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
 
 _remembered = lru_cache(maxsize=1_024)(match_reading)
 """The rollouts of one question, which are checked one after the other, give few different answers."""
-
-
-def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
-    if found.choice is None:
-        return match_value(found.text, gold, asked.choices, asked.question)
-    if value_contradicts(found.choice, asked.choices):
-        return Match("unparseable", "choice_letter_against_value", found.choice.letters)
-    return match_choice(found.choice, gold, asked.choices)
 
 
 # ---- checkers of third parties

@@ -146,7 +146,7 @@ def _row_files(
     wanted = (hub.files if hub else ()) or declaration.files
     if hub and commit and hub.revision is None:
         hub = hub.model_copy(update={"revision": commit})
-    inside = any(map(_is_address, wanted))
+    inside = any(map(_ADDRESS.search, wanted))
     outer = tuple(pattern.split(INSIDE)[0] for pattern in wanted) if inside else wanted
     revision, files = None, list[LocalFile | HubFile]()
     if hub:
@@ -165,14 +165,13 @@ def _row_files(
 
 def _found(patterns: Sequence[str], listed: Callable[[str], Sequence[SourceFile]]) -> list[SourceFile]:
     """The files at paths, globs and addresses, each once, by name."""
-    each = (at_address(pattern, listed) if _is_address(pattern) else listed(pattern) for pattern in patterns)
+    each = (at_address(pattern, listed) if _ADDRESS.search(pattern) else listed(pattern) for pattern in patterns)
     found = {file.name: file for files in each for file in files}
     return [found[name] for name in sorted(found)]
 
 
-def _is_address(pattern: str) -> bool:
-    """Whether a path or glob names something inside of a file, or the parts of a split one."""
-    return INSIDE in pattern or bool(re.search(r"\.zip[_.](?:part)?[*?]+$", pattern)) or bool(SPLIT.fullmatch(pattern))
+_ADDRESS = re.compile(rf"{INSIDE}|\.zip[_.](?:part)?[*?]+$|^(?i:{SPLIT.pattern})\Z")
+"""In a path or glob of something inside of a file, or of the parts of a split one."""
 
 
 def _scan(
@@ -217,7 +216,7 @@ def _look(declaration: SourceDeclaration) -> tuple[Callable[[Row], list[int]] | 
     names = [*several, *(columns.id.split(";") if columns.id else ())]
     if not names:
         return None, ()
-    own = columns.own_ids or not several
+    own = not several or columns.own_ids
 
     def look(row: Row) -> list[int]:
         ids = []

@@ -24,9 +24,9 @@ from mmpr_pipeline.sources.files import formats
 from mmpr_pipeline.sources.files.containers import INSIDE, at_address
 from mmpr_pipeline.sources.files.formats import LocalFile, Row, SourceFile, Unreadable
 from mmpr_pipeline.sources.files.hub import HubFile
+from mmpr_pipeline.sources.images import USUAL, ImageLimits
 from mmpr_pipeline.sources.images.archives import ImageArchives
-from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits
-from mmpr_pipeline.sources.images.references import HubImages, ImageFolder, ImagePlaces, image_bytes
+from mmpr_pipeline.sources.images.load import HubImages, ImageFolder, ImagePlaces, image_bytes
 from mmpr_pipeline.sources.images.web import WebImages, run_ahead
 from mmpr_pipeline.sources.indexed import IndexedArchive, IndexedFile, RowPlace, SourceIndex, index_source
 from mmpr_pipeline.sources.rows import mapping
@@ -153,12 +153,25 @@ class Source:
 
     def _rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, RowPlace]]:
         """The rows of a slice of one file and their places, and an error where they are fewer than the index says."""
-        columns = self.declaration.columns
+        columns, join, made = self.declaration.columns, self.declaration.join, self.declaration.generated
         several = bool(columns.entry_columns())
         question, first = formats.mark_before(part.places, low) if several else (low, low)
-        seen = 0
+        last, seen = sys.maxsize if several else high, 0
         try:
-            rows = self._open_rows(index, part, first, sys.maxsize if several else high)
+            if made:
+                from mmpr_pipeline.sources.generated import scenes
+
+                rows: Iterator[Row] = scenes.rows(made.name, split=made.split, start=first, stop=last, seed=made.seed)
+            else:
+                names = [*self.declaration.column_names(), *self.also]
+                # Of `a.b` also `a`, the struct that it may be a field of.
+                names += [*(name.partition(".")[0] for name in names), *([join.key] if join else [])]
+                names = list(dict.fromkeys(names))
+                reader: formats.RowFormat = ROW_FORMATS.get(part.format or "")
+                rows = reader.read(self._file(index, part), part.marks, first, last, names)
+                if join and index.joined:
+                    other = self._file(index, index.joined)
+                    rows = joined_rows(rows, join.key, other, formats.format_of(other.name), names)
             for number, row in enumerate(rows, start=first):
                 for entry, one in enumerate(entry_rows(row, columns) if several else [row], start=1):
                     if low <= question < high:
@@ -171,24 +184,6 @@ class Source:
             raise SourceError(f"{part.name} of {self.name} cannot be read: {error}", remedy=_AGAIN) from None
         if seen != high - low:
             raise SourceError(f"{part.name} of {self.name} has other rows than when the build began.", remedy=_AGAIN)
-
-    def _open_rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[Row]:
-        if part.format is None:
-            from mmpr_pipeline.sources.generated import scenes
-
-            made = self.declaration.generated
-            assert made is not None
-            return scenes.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
-        names, join = [*self.declaration.column_names(), *self.also], self.declaration.join
-        # Of `a.b` also `a`, the struct that it may be a field of.
-        names += [*(name.partition(".")[0] for name in names), *([join.key] if join else [])]
-        columns = list(dict.fromkeys(names))
-        reader: formats.RowFormat = ROW_FORMATS.get(part.format)
-        rows = reader.read(self._file(index, part), part.marks, low, high, columns)
-        if not join or not index.joined:
-            return rows
-        other = self._file(index, index.joined)
-        return joined_rows(rows, join.key, other, formats.format_of(other.name), columns)
 
     def _file(self, index: SourceIndex, part: IndexedFile | IndexedArchive) -> SourceFile:
         """A file of the index, as it was when the index was made. Raises SourceError where it is not any more."""

@@ -17,7 +17,7 @@ from mmpr_pipeline.core.errors import ItemRejected, SourceError
 from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
 from mmpr_pipeline.sources.files.formats import LocalFile, Scan
 from mmpr_pipeline.sources.images.archives import opened
-from mmpr_pipeline.sources.images.decode import load_image
+from mmpr_pipeline.sources.images.load import load_image
 
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"]
 MODES = ["RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "LA"]

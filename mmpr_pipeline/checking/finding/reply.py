@@ -57,21 +57,20 @@ def prepare_reply(response: str) -> Reply:
     question = _NEW_QUESTION.search(text) if ":" in text else None
     if question is not None and any(c.isalnum() for c in text[: question.start()]):
         text, further = text[: question.start()], text[question.end() :]
-    return Reply(_cleaned(text), _cleaned(further) if question else "")
-
-
-def _cleaned(text: str) -> str:
-    text = _CONTROL.sub(" \n", text) if "<" in text or "[/" in text else text
-    text = _CALCULATION.sub("", text) if "<<" in text else text
-    if "```" in text:
-        # A number in a program is not the answer: drop fenced blocks, unless nothing else is left or one holds a box.
-        outside = _FENCED.sub("\n", text)
-        boxed = "boxed" in text and "boxed" not in outside
-        text = text if boxed or not any(c.isalnum() for c in outside) else outside
-    text = text.strip()
-    if len(text) <= MAX_CHARS:
-        return text
-    return text[:_HEAD_CHARS].rstrip() + "\n" + text[_HEAD_CHARS - MAX_CHARS :].lstrip()
+    parts = []
+    for part in (text, further if question else ""):
+        part = _CONTROL.sub(" \n", part) if "<" in part or "[/" in part else part
+        part = _CALCULATION.sub("", part) if "<<" in part else part
+        if "```" in part:
+            # A number in a program is no answer: drop fenced blocks, unless nothing else is left or one holds a box.
+            outside = _FENCED.sub("\n", part)
+            boxed = "boxed" in part and "boxed" not in outside
+            part = part if boxed or not any(c.isalnum() for c in outside) else outside
+        part = part.strip()
+        if len(part) > MAX_CHARS:
+            part = part[:_HEAD_CHARS].rstrip() + "\n" + part[_HEAD_CHARS - MAX_CHARS :].lstrip()
+        parts.append(part)
+    return Reply(*parts)
 
 
 # ---- sentences

@@ -97,7 +97,7 @@ class Built:
 
     def fetch(self, kind: str, shard: int, folder: Path) -> Path:
         """A data file of a shard, on this machine. Raises DatasetError where it is not what its manifest says."""
-        key = layout.data(kind, shard, self.shards)
+        key = layout.shard_key(kind, shard, self.shards)
         return sound_file(self.store, key, self.hashes[key], folder)
 
 

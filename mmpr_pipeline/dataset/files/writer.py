@@ -74,7 +74,7 @@ def _encodable(value: Any) -> Any:
 
 
 class ShardWriter:
-    """`add` every outcome of the shard in order, then `finish`. `folder`: a workspace of the store, for unfinished files.
+    """`add` every outcome of the shard in order, then `finish`. `folder`: a workspace of the store.
 
     Memory holds one batch of each file and the names of the shard's images, whatever the shard's size.
     """
@@ -134,7 +134,7 @@ class ShardWriter:
         files = []
         for kind, file in sorted(self._files.items()):
             file.close()
-            place = layout.data(kind, self._shard, self._of)
+            place = layout.shard_key(kind, self._shard, self._of)
             size = file.path.stat().st_size
             files.append(FileEntry(path=place, sha256=sha256_of(file.path), bytes=size, rows=file.rows))
         manifest = Manifest(
@@ -148,10 +148,10 @@ class ShardWriter:
         )
         if not all(counts.adds_up() for counts in (manifest.counts, *manifest.sources.values())):
             raise DatasetError(f"Shard {self._shard} has lost questions: {manifest.counts}")
-        key, raw = layout.manifest(self._shard, self._of), manifest.encode()
+        key, raw = layout.shard_key("manifest", self._shard, self._of), manifest.encode()
         if not self._store.exists(key):  # a finished shard's files are never written over
             for kind, file in sorted(self._files.items()):
-                self._store.put_file(layout.data(kind, self._shard, self._of), file.path)
+                self._store.put_file(layout.shard_key(kind, self._shard, self._of), file.path)
         if not self._store.create(key, raw) and self._store.read(key) != raw:
             raise DatasetError(
                 f"{key} already exists with other content.",

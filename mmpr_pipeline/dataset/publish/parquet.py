@@ -87,7 +87,7 @@ def shard_groups(
     With `hashes` (sha256 by key) a file that is not what it should be raises DatasetError, before anything is given.
     """
     with TemporaryDirectory(prefix="mmpr-") as folder:
-        keys = [layout.data(kind, shard, num_shards) for kind in ("pairs", "images")]
+        keys = [layout.shard_key(kind, shard, num_shards) for kind in ("pairs", "images")]
         place = Path(folder)
         pairs, images = (
             sound_file(store, key, hashes[key], place) if hashes else store.fetch(key, place) for key in keys

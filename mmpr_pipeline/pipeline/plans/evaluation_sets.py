@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +61,7 @@ def resolve_evaluation_sets(
             found.append(kept)
             continue
         try:
-            with hub_offline(not reachable):
+            with nullcontext() if reachable else hub_offline():
                 if fetches or _is_here(name):
                     found.append(resolve_source(name, config.data_root))
                 else:
@@ -70,7 +71,7 @@ def resolve_evaluation_sets(
             reachable = reachable and not isinstance(error, SourceAwayError)
     for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
         try:
-            with hub_offline(True):
+            with hub_offline():
                 found.append(resolve_source(name, config.data_root))
             del unchecked[name]
         except SourceError:

@@ -133,8 +133,8 @@ class BuildPlan:
         """The engine with the journal of the shard, or one that answers with the sources' own responses."""
         if engine is None:
             return PresetEngine()
-        store, num_shards = open_store(self.config.out, known=True), self.config.shards
-        journal = Journal(store, layout.journal(shard, num_shards), self.digest, layout.manifest(shard, num_shards))
+        prefix, done = (layout.shard_key(kind, shard, self.config.shards) for kind in ("journal", "manifest"))
+        journal = Journal(open_store(self.config.out, known=True), prefix, self.digest, done)
         second = self.config.checking.second
         if second is not None and second.base_url:
             served = EngineSettings(name="openai", model=second.model or "", base_url=second.base_url)

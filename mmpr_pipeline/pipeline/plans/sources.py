@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def resolve_source(
         description=declaration.description,
         generated=declaration.generated is not None,
         share=share,
-        instructions=declaration.instructions(),
+        instructions=declaration.prompt.instructions() if declaration.prompt else (),
         tiles=declaration.tiles,
     )
 
@@ -143,7 +143,8 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
             used |= set(names)
             share = next((config.mixture[known] for known in names if known in config.mixture), ALL)
             try:
-                with hub_offline(bool(away)):  # once it gave no answer, it is not waited for again
+                # Once it gave no answer, the Hub is not waited for again.
+                with hub_offline() if away else nullcontext():
                     source = resolve_source(path, config.data_root, config.limit, share, commits.get(name))
             except SourceAwayError as error:
                 away[name] = error
@@ -171,12 +172,12 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
 
 
 @contextmanager
-def hub_offline(offline: bool) -> Iterator[None]:
+def hub_offline() -> Iterator[None]:
     """The Hub's library as if HF_HUB_OFFLINE=1 were set."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or offline
+    constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:

@@ -61,7 +61,7 @@ async def work_shard(
     config = plan.config
     store = open_store(config.out, known=True)
     # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
-    if store.exists(done := layout.manifest(shard, config.shards)):
+    if store.exists(done := layout.shard_key("manifest", shard, config.shards)):
         return read_manifest(store.read(done), done)
     answering = plan.engine_for(shard, engine)
     started = time.monotonic()

@@ -131,3 +131,7 @@ class SourcePrompt(DeclarationPart):
         """How a question is to be asked that came with this hint on how to answer."""
         own = self.model_dump(exclude={"strip", "hint", "system"})
         return Prompting(**own, hint=hint if self.hint and hint else None)
+
+    def instructions(self) -> tuple[str, ...]:
+        """The instructions of its own that the source is asked with."""
+        return tuple(text for text in (self.cot, self.direct, self.open) if text)

@@ -255,11 +255,6 @@ class SourceDeclaration(DeclarationPart):
             del kept["prompt"]["hint"]
         return {**kept, "stripping": STRIPPING}
 
-    def instructions(self) -> tuple[str, ...]:
-        """The instructions of its own that it is asked with."""
-        own = (self.prompt.cot, self.prompt.direct, self.prompt.open) if self.prompt else ()
-        return tuple(text for text in own if text)
-
 
 def load_declaration(path: str | Path) -> SourceDeclaration:
     """The declaration in a YAML file. Raises ConfigError that names the file and each field that is wrong."""

@@ -19,7 +19,8 @@ from mmpr_pipeline.core.records import Image, PresetPair, Question, Turn, questi
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.conversation import TURN_MARK, conversation
 from mmpr_pipeline.sources.declaration.schema import Columns, SourceDeclaration, one_or_several
-from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image
+from mmpr_pipeline.sources.images import USUAL, ImageLimits
+from mmpr_pipeline.sources.images.load import load_image
 from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, parse_choices, without_missing
 from mmpr_pipeline.sources.rows.columns import (
     MARK,
@@ -70,7 +71,9 @@ def question_from_row(
     text, cut_off = _question(row, columns)
     choices = choices_of(row, columns) if kind == "choice" else ()
     golds = golds_of(declaration, row, kind, choices, text)
-    history = _history(declaration, row)
+    history: tuple[Turn, ...] = ()
+    if columns.history or columns.system or (prompt and prompt.system):
+        history = _history(declaration, row)
     raw = [load(reference) for reference in image_references(declaration, row)]
     if (length := sum(map(len, (*choices, *golds)))) > MAX_QUESTION:
         raise ItemRejected("answer_too_long", f"{length} characters of golds and choices, at most {MAX_QUESTION}")

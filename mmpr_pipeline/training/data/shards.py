@@ -46,7 +46,7 @@ class Shard:
         """`hashes`: sha256 of the files that are to be checked, by key; raises DatasetError where one is another."""
 
         def path(kind: str) -> Path:
-            key = layout.data(kind, number, num_shards)
+            key = layout.shard_key(kind, number, num_shards)
             return sound_file(store, key, hashes[key]) if key in hashes else store.local_copy(key)
 
         self.number = number

@@ -159,4 +159,6 @@ def by_correctness(out: Path) -> list[dict[str, Any]]:
 
 
 def rows_of(out: Path, kind: str) -> list[dict[str, Any]]:
-    return [row for n in (0, 1) for batch in record_batches(out / layout.data(kind, n, 2)) for row in batch.to_pylist()]
+    return [
+        row for n in (0, 1) for batch in record_batches(out / layout.shard_key(kind, n, 2)) for row in batch.to_pylist()
+    ]

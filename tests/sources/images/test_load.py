@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.images import decode as images
-from mmpr_pipeline.sources.images.decode import decode, load_image
+from mmpr_pipeline.sources.images import load as images
+from mmpr_pipeline.sources.images.load import decode, load_image
 
 
 def encoded(picture: PIL.Image.Image, format: str = "PNG", **options: object) -> bytes:

@@ -180,7 +180,7 @@ class FileLog(Log):
 
 SEGMENT_BYTES = 8 << 20
 SEGMENT_SECONDS = 5.0
-"""What was appended is put at the latest after so many bytes and seconds."""
+"""What was appended is put after this many bytes or seconds, at the latest."""
 
 MOST_BUFFERED_BYTES = 64 << 20
 """Where the store is away for long, appending waits for it from here on."""

@@ -60,7 +60,7 @@ class ExportedQuestion(TypedDict):
 
 @dataclass(frozen=True)
 class Built:
-    """A finished dataset of so many shards, to be exported into a folder called `name`."""
+    """A finished dataset, its number of shards, and the name of the folder that it is exported into."""
 
     store: Store
     shards: int

@@ -64,7 +64,7 @@ def shard_key(kind: str, shard: int, num_shards: int) -> str:
 
 
 def expected(num_shards: int) -> set[str]:
-    """Every key of a finished dataset of `of` shards."""
+    """Every key of a finished dataset of `num_shards` shards."""
     keys = {CONFIG, SUMMARY}
     for shard in range(num_shards):
         keys |= {shard_key(kind, shard, num_shards) for kind in ("manifest", *SCHEMAS)}

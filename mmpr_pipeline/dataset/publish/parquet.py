@@ -31,7 +31,7 @@ WRITER = "1"
 
 GROUP_ROWS = 1000
 GROUP_BYTES = 64 << 20
-"""A row group ends before the question that would take it over so many rows or bytes of images, decoded."""
+"""A row group ends before the question that would take it over these rows, or these bytes of decoded images."""
 
 LARGEST_GROUP_BYTES = 1 << 30
 """Where even one question is cut: Arrow's plain binary columns end at 2 GiB."""

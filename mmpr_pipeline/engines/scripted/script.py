@@ -41,8 +41,7 @@ class Script(BaseModel):
 
 
 FAULTS = frozenset(
-    ("latency", "kill_after", "kill_marker", "hang_once", "log", "memory", "crowd", "refuse_while", "load_latency")
-    + ("fail_while",)
+    "latency kill_after kill_marker hang_once log memory crowd refuse_while load_latency fail_while".split()  # noqa: SIM905
 )
 """Settings that change what happens to an engine, and nothing of what it answers."""
 

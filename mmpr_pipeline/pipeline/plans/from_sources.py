@@ -62,7 +62,7 @@ class BuildPlan:
 
     @property
     def rows(self) -> int:
-        """Questions of all sources, those that turn out to be unusable included; before screening at most so many."""
+        """Questions of all sources, those that turn out to be unusable included; before screening an upper bound."""
         if self.screened is not None:
             return sum(counts["questions"] for counts in self.screened["sources"].values())
         return sum(source.questions for source in self.sources)

@@ -19,7 +19,7 @@ from mmpr_pipeline.sources.files.formats.arrow import first_value, rows_of_batch
 
 ROWS_AT_ONCE = 32
 BYTES_AT_ONCE = 32 << 20
-"""Rows are taken by fewer than ROWS_AT_ONCE where so many would be more than this."""
+"""Rows are taken by fewer than ROWS_AT_ONCE where that many would have more bytes."""
 
 MAX_COLUMN = 8 << 30
 """Most bytes that one column of a row group may unfold to."""

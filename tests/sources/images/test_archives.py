@@ -22,7 +22,7 @@ from mmpr_pipeline.sources.files.formats import LocalFile
 from mmpr_pipeline.sources.images import archives
 from mmpr_pipeline.sources.images.archives import ImageArchives, opened
 from tests.sources.conftest import Declare
-from tests.sources.images.test_decode import huge_png
+from tests.sources.images.test_load import huge_png
 from tests.sources.made import made_rows, png_bytes
 
 MB = 1 << 20

@@ -31,7 +31,7 @@ from typing import Any
 from mmpr_pipeline.core.records import Question, QuestionOutcome, Rollout
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
+from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.rollouts import sampling
 from mmpr_pipeline.rollouts.sampling import SamplingSettings
@@ -176,7 +176,11 @@ def simulate(rates: dict[str, float], length: Callable[[bool, float], float], ad
             question = Question(
                 question_id=name, source="given", source_id=name, text="How many?", kind="number", answer="7"
             )
-            made.add(await work_question(question, engine, recipe, make_strategies(recipe.pairing.strategies)))
+            made.add(
+                await work_question(
+                    question, engine, recipe, [STRATEGIES.get(name)() for name in recipe.pairing.strategies]
+                )
+            )
 
     asyncio.run(work())
     return made

@@ -107,7 +107,7 @@ def read(contender: str, format: str, folder: Path) -> Generator[Any, None, None
     if contender.startswith("ours"):
         from mmpr_pipeline.core.records import Question
         from mmpr_pipeline.sources import open_source
-        from mmpr_pipeline.sources.images.decode import decode
+        from mmpr_pipeline.sources.images.load import decode
 
         source = open_source(str(folder / f"{format}.yaml"))
         yield

@@ -49,11 +49,11 @@ def many_shards(folder: Path, shards: int, characters: int = 0) -> None:
     store.write(layout.CONFIG, json_bytes({"config": {"shards": shards}, "digest": "0" * 32}))
     outcomes = [make_outcome(n * 5 + k, f"source{n % 7}", rollouts=16) for n in range(163) for k in (0, 1, 3)]
     write_shard(store, 0, shards, [lengthened(outcome) for outcome in (*outcomes, make_outcome(4))])
-    manifest = json.loads(store.read(layout.manifest(0, shards)))
+    manifest = json.loads(store.read(layout.shard_key("manifest", 0, shards)))
     for shard in range(1, shards):
         for kind in layout.SCHEMAS:
-            os.link(folder / layout.data(kind, 0, shards), folder / layout.data(kind, shard, shards))
-        store.write(layout.manifest(shard, shards), json_bytes({**manifest, "shard": shard}))
+            os.link(folder / layout.shard_key(kind, 0, shards), folder / layout.shard_key(kind, shard, shards))
+        store.write(layout.shard_key("manifest", shard, shards), json_bytes({**manifest, "shard": shard}))
 
 
 def measure(folder: Path, shards: int) -> None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache, wraps
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
 
-from mmpr_pipeline.checking.case import Asked, Gold, Match
+from mmpr_pipeline.checking.case import Asked, Gold, Match, Reading
 from mmpr_pipeline.checking.finding.announcements import SPAN_CHARS
-from mmpr_pipeline.checking.finding.answer import Reading, bounded
 from mmpr_pipeline.checking.finding.extract import IN_WORDS, Extraction, extract
+from mmpr_pipeline.checking.finding.numbers import is_formula
 from mmpr_pipeline.checking.finding.reply import abstains
-from mmpr_pipeline.checking.finding.sentence_values import is_formula
-from mmpr_pipeline.checking.matching.choice import match_choice, match_value, match_yes_no, value_contradicts
+from mmpr_pipeline.checking.matching.choice import match_chosen, match_yes_no
 from mmpr_pipeline.checking.matching.documents_and_charts import match_chart, match_document
 from mmpr_pipeline.checking.matching.math import match_formula
 from mmpr_pipeline.checking.matching.text import match_text
@@ -31,9 +30,12 @@ if TYPE_CHECKING:
     from mmpr_pipeline.core.records import Question
 
 CHECKER = "mmpr-checker@5"
+_WHOLE = re.compile(r"-?\d{1,15}", re.ASCII)
 _ZERO = re.compile(r"0(?:\.0+)?|zero|none", re.IGNORECASE)
 LONGEST_FORMULA = 50_000
 """Characters of a prediction that may still be one formula."""
+MOST_EXTRACTED = 300
+"""Characters of a verdict's `extracted`, which is one line."""
 
 
 class Trace(NamedTuple):
@@ -68,7 +70,7 @@ def check(
     known = Gold.of(
         gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
     )
-    return trace_response(response, known).verdict
+    return trace_answer(response, known).verdict
 
 
 check_response = check
@@ -91,7 +93,7 @@ def check_prediction(
     known = Gold.of(
         gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
     )
-    return trace_prediction(prediction, known).verdict
+    return trace_answer(prediction, known, extracted=True).verdict
 
 
 def check_question(question: Question, response: str) -> Verdict:
@@ -115,7 +117,7 @@ def check_question(question: Question, response: str) -> Verdict:
         precision=question.precision,
         language=question.language,
     )
-    return trace_response(response, known).verdict
+    return trace_answer(response, known).verdict
 
 
 def find_answer(question: Question, response: str, kind: AnswerKind) -> str | None:
@@ -123,11 +125,11 @@ def find_answer(question: Question, response: str, kind: AnswerKind) -> str | No
     asked = Asked(kind, tuple(question.choices), question.text, language=question.language)
     try:
         found = extract(response, asked)
-    except Exception:  # as in `trace_response`: a fault of ours costs one answer
+    except Exception:  # as in `trace_answer`: a fault of ours costs one answer
         return None
     if found.status != "found" or found.reading is None or found.reading.hedged:
         return None
-    return bounded(found.reading.text)
+    return " ".join(found.reading.text.split())[:MOST_EXTRACTED]
 
 
 def answers_equal(
@@ -146,7 +148,8 @@ def answers_equal(
         return True
     known = Gold.of(b, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language)
     other = Gold.of(a, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language)
-    return any(trace_prediction(x, y).verdict.outcome != "incorrect" for x, y in ((a, known), (b, other)))
+    traces = (trace_answer(text, gold, extracted=True) for text, gold in ((a, known), (b, other)))
+    return any(trace.verdict.outcome != "incorrect" for trace in traces)
 
 
 def unusable(rule: str) -> Verdict:
@@ -157,57 +160,45 @@ def unusable(rule: str) -> Verdict:
 # ---- one trace
 
 
-def _guarded(trace: Callable[[str, Gold], Trace]) -> Callable[[str, Gold], Trace]:
-    """One answer that trips a fault of ours costs one verdict, named after the fault, and not a shard."""
+def trace_answer(text: str, known: Gold, *, extracted: bool = False) -> Trace:
+    """The verdict on a response, or on an answer that was already `extracted`, with everything that led to it.
 
-    @wraps(trace)
-    def guarded(text: str, known: Gold) -> Trace:
-        if not isinstance(text, str):
-            raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
-        try:
-            return trace(text, known)
-        except Exception as fault:
-            failed = Match("unparseable", "checker_failed", type(fault).__name__)
-            return _trace(known, Extraction("none", "checker_failed"), (failed,))
-
-    return guarded
-
-
-@_guarded
-def trace_response(response: str, known: Gold) -> Trace:
-    """`check_response` with everything that led to its verdict."""
-    return _trace(known, extract(response, known.asked))
-
-
-@_guarded
-def trace_prediction(prediction: str, known: Gold) -> Trace:
-    """`check_prediction` with everything that led to its verdict."""
-    text = prediction.strip()
-    if not text:
-        return _trace(known, Extraction("none", "empty"))
-    # A short prediction or a formula is compared as it stands; a sentence must be read first.
-    kind = known.asked.kind
-    direct: tuple[Match, ...] | None = None
-    if kind not in ("choice", "yes_no") and "\\boxed" not in text and "<think" not in text:
-        formula = kind in ("number", "math", "list") and len(text) <= LONGEST_FORMULA
-        if len(text) <= 300 or (formula and is_formula(text)):
-            direct = match_reading(Reading(text), known)
-    if direct is not None and (direct[-1].outcome == "correct" or direct[-1].rule == "unknown_unit"):
-        return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
-    read = _trace(known, extract(prediction, known.asked))
-    # Several equations say several values: the one that was read does not contradict the gold, the whole is compared.
-    several = text.count("=") > 1 and read.verdict.outcome == "incorrect"
-    unread = read.extraction.status == "none" or read.extraction.rule == IN_WORDS
-    if direct is not None and (unread or several):
-        return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
-    return read
+    An answer that trips a fault of ours costs that verdict, which is named after the fault, and not a shard.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
+    try:
+        if not extracted:
+            return _concluded(known, extract(text, known.asked))
+        answer, kind = text.strip(), known.asked.kind
+        if not answer:
+            return _concluded(known, Extraction("none", "empty"))
+        # A short prediction or a formula is compared as it stands; a sentence must be read first.
+        direct: Trace | None = None
+        if kind not in ("choice", "yes_no") and "\\boxed" not in answer and "<think" not in answer:
+            formula = kind in ("number", "math", "list") and len(answer) <= LONGEST_FORMULA
+            if len(answer) <= 300 or (formula and is_formula(answer)):
+                direct = _concluded(known, Extraction("found", "prediction", Reading(answer)))
+        if direct is not None and (direct.verdict.outcome == "correct" or direct.verdict.rule == "unknown_unit"):
+            return direct
+        read = _concluded(known, extract(text, known.asked))
+        # Several equations say several values: what was read does not contradict the gold, the whole is compared.
+        several = answer.count("=") > 1 and read.verdict.outcome == "incorrect"
+        unread = read.extraction.status == "none" or read.extraction.rule == IN_WORDS
+        if direct is not None and (unread or several):
+            return direct._replace(extraction=direct.extraction._replace(tried=read.extraction.tried))
+        return read
+    except Exception as fault:
+        failed = Match("unparseable", "checker_failed", type(fault).__name__)
+        return _concluded(known, Extraction("none", "checker_failed"), (failed,))
 
 
-def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...] = ()) -> Trace:
+def _concluded(known: Gold, found: Extraction, matches: tuple[Match, ...] = ()) -> Trace:
     """How the last of `matches` became the verdict; without any, what was found is compared with the golds first."""
     asked = known.asked
     if not matches and found.status == "found" and found.reading is not None:
-        matches = match_reading(found.reading, known)
+        compare = _remembered if len(found.reading.text) <= SPAN_CHARS else match_reading
+        matches = compare(found.reading, known)
     elif not matches and found.status == "abstained":
         letters = "".join("".join(gold_letters(gold, asked.choices)) for gold in known.golds[:1])
         own = [choice for i, choice in enumerate(asked.choices) if chr(65 + i) in letters]
@@ -222,17 +213,13 @@ def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...] = ()) -> T
     elif not matches:
         matches = (Match("unparseable", found.rule),)
     final = matches[-1]
-    extracted = bounded(found.text) if found.text is not None else None
+    extracted = " ".join(found.reading.text.split())[:MOST_EXTRACTED] if found.reading else None
     verdict = Verdict(outcome=final.outcome, extracted=extracted, rule=final.rule, checker=CHECKER)
     return Trace(asked.kind, found, matches, verdict)
 
 
 def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
     """Verdicts of the matchers in the order tried; the last one decides."""
-    return _remembered(found, known) if len(found.text) <= SPAN_CHARS else _compared(found, known)
-
-
-def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if found.hedged:
         return (Match("unparseable", "hedged"),)
     kind, question = known.asked.kind, known.asked.question
@@ -241,9 +228,14 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if kind in ("choice", "number", "math", "list"):
         tried: list[Match] = []
         for gold in known.golds:
-            tried.append(
-                _match_choice(found, gold, known.asked) if kind == "choice" else match_formula(found.text, gold, known)
-            )
+            if kind == "choice":
+                tried.append(match_chosen(found, gold, known.asked))
+            elif known.precision is None and _WHOLE.fullmatch(found.text) and _WHOLE.fullmatch(gold):
+                # Two plain whole numbers, most answers there are, without further ado.
+                same = int(found.text) == int(gold)
+                tried.append(Match("correct", "same_number") if same else Match("incorrect", "other_value"))
+            else:
+                tried.append(match_formula(found.text, gold, known))
             if tried[-1].outcome == "correct":
                 return tuple(tried)
         tried.sort(key=lambda match: match.outcome == "unparseable")
@@ -263,16 +255,8 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     return (*[m for m in matches if m is not best], best)
 
 
-_remembered = lru_cache(maxsize=1_024)(_compared)
+_remembered = lru_cache(maxsize=1_024)(match_reading)
 """The rollouts of one question, which are checked one after the other, give few different answers."""
-
-
-def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
-    if found.choice is None:
-        return match_value(found.text, gold, asked.choices, asked.question)
-    if value_contradicts(found.choice, asked.choices):
-        return Match("unparseable", "choice_letter_against_value", found.choice.letters)
-    return match_choice(found.choice, gold, asked.choices)
 
 
 # ---- checkers of third parties

@@ -1,5 +1,5 @@
-"""What is asked and what is right: everything that a verdict needs but the answer itself, its kind among it; and what
-a matcher says of one answer (`Match`).
+"""What is asked and what is right: everything that a verdict needs but the answer itself, its kind among it; one answer
+as it was read (`Reading`), and what a matcher says of it (`Match`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import NamedTuple, get_args
 
-from mmpr_pipeline.checking.reading.choices import choices_in, gold_letters, read_by_text
+from mmpr_pipeline.checking.reading.choices import Choice, choices_in, gold_letters, read_by_text
 from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.values.numbers.units import parse_unit
@@ -110,16 +110,15 @@ def _gold(
 
 def is_kind(name: str) -> bool:
     """Whether a name is a kind or a synonym of one."""
-    return _plain(name) in KINDS or _plain(name) in SYNONYMS
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().replace("-", "_").replace(" ", "_").replace("/", "_")
+    try:
+        return bool(name.strip()) and bool(answer_kind(name, ""))
+    except ValueError:
+        return False
 
 
 def answer_kind(kind: str | None, gold: str, choices: Sequence[str] = (), question: str = "") -> AnswerKind:
     """The kind as named or by a synonym; without a name, inferred. Raises ValueError for a name that is not known."""
-    name = _plain(kind or "")
+    name = re.sub(r"[- /]", "_", (kind or "").strip().lower())
     name = SYNONYMS.get(name, name)
     if name in ("chart", "text", "document") and undressed(gold).casefold() in ("yes", "no"):
         return "yes_no"
@@ -153,6 +152,21 @@ def inferred(gold: str, choices: Sequence[str] = (), question: str = "") -> Answ
     if re.fullmatch(r"[-+*/^().\d\s]+", text):
         return "math"
     return "text"
+
+
+class Reading(NamedTuple):
+    """One answer read: its text, its value (letters, truth value), and whether it is offered as one of several.
+
+    `prose` marks a sentence whose answer could not be cut out: a match in it counts, a mismatch is in doubt.
+    """
+
+    text: str
+    choice: Choice | None = None
+    truth: bool | None = None
+    hedged: bool = False
+    prose: bool = False
+    weight: int = 0
+    also: tuple[str, ...] = ()
 
 
 class Match(NamedTuple):

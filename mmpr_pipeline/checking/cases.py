@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mmpr_pipeline.checking.api import CHECKER, Trace, trace_prediction, trace_response, unusable
+from mmpr_pipeline.checking.api import CHECKER, Trace, trace_answer, unusable
 from mmpr_pipeline.checking.case import Gold, is_kind
 from mmpr_pipeline.checking.measure import PlaceScore
 from mmpr_pipeline.core.errors import StoreError
@@ -184,8 +184,7 @@ def judge_line(line: str, number: int = 0, source: Level | None = None) -> Judge
 
 def trace_case(case: Case) -> Trace:
     """The verdict on a case with everything that led to it."""
-    trace = trace_response if case.level == "response" else trace_prediction
-    return trace(case.answer, case.gold)
+    return trace_answer(case.answer, case.gold, extracted=case.level == "prediction")
 
 
 def find_case(path: str | Path, case_id: str, source: Level | None = None) -> Case | None:

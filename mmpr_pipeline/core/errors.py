@@ -41,6 +41,10 @@ class ConfigError(MmprError):
     """A setting that cannot work, or that contradicts the output it is used on."""
 
 
+class UnknownNameError(ConfigError, ValueError):
+    """A name that no implementation has. A ValueError too, so that a setting's validation can report it."""
+
+
 class SourceError(MmprError):
     """A source of questions cannot be found, reached or understood as a whole."""
 

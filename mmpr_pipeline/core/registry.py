@@ -15,11 +15,10 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
-from mmpr_pipeline.core.errors import MOST_NAMES, ConfigError, nearest
+from mmpr_pipeline.core.errors import MOST_NAMES, ConfigError, UnknownNameError, nearest
 
 T = TypeVar("T")
 
@@ -59,23 +58,16 @@ class Registry(Generic[T]):
             ) from error
 
     def require(self, name: str) -> str:
-        """The name, if there is such an implementation; raises ConfigError with the nearest names where not."""
+        """The name, if there is such an implementation; raises UnknownNameError, with the nearest names, where not."""
         names = self.names()
         if name not in names:
             near = nearest(name, names, listing=False) or "."
             listed = ", ".join(names[:MOST_NAMES]) + (" …" if len(names) > MOST_NAMES else "")
-            raise ConfigError(
+            raise UnknownNameError(
                 f"There is no {self._kind} {name!r}{near}",
                 remedy=f"Use one of {listed}, or install the distribution that brings it.",
             )
         return name
-
-    def known(self, name: str) -> str:
-        """As `require`, for the validation of a setting: raises ValueError."""
-        try:
-            return self.require(name)
-        except ConfigError as error:
-            raise ValueError(f"{error.message} {error.remedy}") from None
 
     def add(self, name: str, implementation: T, version: str) -> None:
         """Add an implementation in this process only. Raises ConfigError where the name is taken."""
@@ -93,6 +85,8 @@ class Registry(Generic[T]):
         }
 
     def _found(self) -> Mapping[str, EntryPoint]:
+        """The group's entry points, kept until a place changes where distributions are installed: reading them takes
+        10 ms, and a store is opened often."""
         places = []
         for place in sys.path:
             try:
@@ -100,15 +94,19 @@ class Registry(Generic[T]):
             except OSError:
                 changed = 0
             places.append((place, changed))
-        return _points(tuple(places)).get(self.group, {})
+        found = _INSTALLED.get(tuple(places))
+        if found is None:
+            installed = entry_points()
+            found = {
+                group: {point.name: point for point in installed.select(group=group)} for group in installed.groups
+            }
+            _INSTALLED.clear()
+            _INSTALLED[tuple(places)] = found
+        return found.get(self.group, {})
 
 
-@lru_cache(maxsize=8)
-def _points(places: tuple[tuple[str, int], ...]) -> Mapping[str, Mapping[str, EntryPoint]]:
-    """Entry points by group and name. Reading every distribution's takes 10 ms, and a store is opened often.
-    `places`: where they are installed and when that changed, so that one that comes later is found."""
-    installed = entry_points()
-    return {group: {point.name: point for point in installed.select(group=group)} for group in installed.groups}
+_INSTALLED: dict[tuple[tuple[str, int], ...], Mapping[str, Mapping[str, EntryPoint]]] = {}
+"""Entry points by group and name; by the places where distributions are installed, and when those changed."""
 
 
 def plugins_of(**origins: Mapping[str, str]) -> dict[str, object]:

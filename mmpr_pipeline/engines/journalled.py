@@ -58,7 +58,6 @@ class JournalledEngine(WrappedEngine):
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
         super().__init__(engine)
-        self._journal = journal
         self._past = {(str(entry.get("question")), str(entry.get("step"))): entry for entry in journal.read()}
         if journal.torn:
             _log.warning("%s: %d torn or damaged lines are made again", journal.prefix, journal.torn)
@@ -82,8 +81,7 @@ class JournalledEngine(WrappedEngine):
 
     def forget(self) -> None:
         """Delete the journal: its shard is finished. Nothing of it is forced to disk for that."""
-        self._writer.abandon()
-        self._journal.delete()
+        self._writer.forget()
 
     async def close(self) -> None:
         """Close the journal's segment; what was appended stays."""

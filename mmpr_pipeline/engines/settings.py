@@ -8,11 +8,11 @@ label.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.registry import Registry
@@ -84,7 +84,7 @@ ENGINES: Registry[Any] = Registry(
 class EngineSettings(Settings):
     """Which engine samples, and what it may use."""
 
-    name: Annotated[str, AfterValidator(ENGINES.known)] = Field(
+    name: Annotated[str, AfterValidator(ENGINES.require)] = Field(
         default="vllm",
         description="The engine: vllm, openai, replay, scripted, or one of an installed distribution.",
         json_schema_extra=flag("--engine", MODEL),
@@ -187,21 +187,18 @@ class EngineSettings(Settings):
         json_schema_extra=OPERATIONAL,
     )
 
-    @model_validator(mode="after")
-    def _options_name_no_model(self) -> EngineSettings:
-        if self.name == "vllm" and (lines := refused_options(self.options)):
-            raise ValueError(f"engine.options cannot set {'; '.join(lines)}")
-        return self
+    @field_validator("options")
+    @classmethod
+    def _name_no_model(cls, options: dict[str, Any], others: ValidationInfo) -> dict[str, Any]:
+        if others.data.get("name") == "vllm" and (lines := refused_options(options)):
+            raise ValueError(f"they cannot set {'; '.join(lines)}")
+        return options
 
     @field_validator("base_url")
     @classmethod
     def _hold_no_secret(cls, urls: str | None) -> str | None:
         """The addresses without a slash at their ends. They are saved with the output: no password or key in them."""
         return urls and ",".join(_checked_address(url.strip()) for url in urls.split(","))
-
-    def planned_for(self, tiles: Iterable[int]) -> EngineSettings:
-        """The settings with memory for as many tiles of an image as any of these sources or questions asks for."""
-        return self.model_copy(update={"most_tiles": max([self.most_tiles, *tiles])})
 
     @property
     def stages(self) -> int:

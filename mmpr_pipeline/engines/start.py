@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -32,19 +32,20 @@ def actor_count(settings: EngineSettings) -> int:
     return engine_kind(settings).default_actors if settings.actors is None else settings.actors
 
 
-async def start_engines(settings: EngineSettings) -> Engine:
+async def start_engines(settings: EngineSettings, tiles: Iterable[int] = ()) -> Engine:
     """Start what the settings ask for and wait until it can serve; raises EngineError at once where it cannot.
 
+    `tiles`: most tiles of an image that each source or question asks for; there is memory for the most of them.
     The revision of a Hub model is resolved here, once: engines that start later load the same commit. With actors Ray
     must be initialised. The result is picklable; the driver `close`s it at the end.
     """
     actors = actor_count(settings)
+    settings = settings.model_copy(update={"most_tiles": max([settings.most_tiles, *tiles])})
     if settings.name == "vllm":
         settings = settings.model_copy(update={"revision": pinned_revision(settings.model, settings.revision)})
     if actors == 0:
-        local = LocalEngine(settings)
-        local.check()
-        return local
+        described = LocalEngine(settings).info  # raises where an engine could not start
+        return LocalEngine(settings, described)
     from mmpr_pipeline.engines.pool.launch import start_pool
 
     return await start_pool(settings, actors)
@@ -85,19 +86,14 @@ class LocalEngine:
             _OPENED[self._key] = make_engine(self._settings)
         return _OPENED[self._key]
 
-    def check(self) -> None:
-        """Raise what would keep the engine from starting. A model is not loaded for it, only looked for."""
-        describe = engine_kind(self._settings).describe
-        self._described = self.open().info if describe is None else describe(self._settings)
-
     @property
     def info(self) -> EngineInfo:
-        """What the engine is; loads no model."""
+        """What the engine is; loads no model, and raises what would keep one from starting."""
         if opened := _OPENED.get(self._key):
             return opened.info
         if self._described is None:
-            self.check()
-        assert self._described is not None
+            describe = engine_kind(self._settings).describe
+            self._described = self.open().info if describe is None else describe(self._settings)
         return self._described
 
     @property

@@ -16,8 +16,7 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.rollouts.prompts import prompt_for
-from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
-from mmpr_pipeline.rollouts.verdicts import unusable_verdict
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed, unusable_verdict
 from mmpr_pipeline.sources.declaration.catalog import expand
 from mmpr_pipeline.sources.source import open_source
 

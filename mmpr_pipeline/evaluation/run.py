@@ -109,11 +109,11 @@ def _answers(
     config: EvalConfig, model: str, questions: list[Question], progress: Progress
 ) -> tuple[str, list[Answered]]:
     """The label of a model, and its answers."""
-    settings = config.engine.model_copy(update={"model": model}).planned_for(q.tiles for q in questions)
+    settings = config.engine.model_copy(update={"model": model})
 
     async def work() -> tuple[str, list[Answered]]:
         progress(f"starting {model}", 0, 0)
-        engine = await start_engines(settings)
+        engine = await start_engines(settings, (question.tiles for question in questions))
         try:
             label = engine.info.model
 

@@ -48,7 +48,7 @@ def show(out: str | Path, number: int = 3, seed: int = 0) -> Shown:
     shards = shards_of(store)
     rows: list[ShownPair] = []
     for pair in pick_pairs(out, number, seed):
-        images = ShardImages(store.local_copy(layout.data("images", pair["shard"], shards)))
+        images = ShardImages(store.local_copy(layout.shard_key("images", pair["shard"], shards)))
         shown = [(images.format(name), images.data(name).to_pybytes()) for name in pair["images"] if name in images]
         rows.append({**pair, "shown_images": shown})
     return Shown(rows)

@@ -15,8 +15,7 @@ from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.settings import BlindSettings
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.prompts import BLIND, NO_PARENT, Prompt, aside_label, without_images
-from mmpr_pipeline.rollouts.sampling import MAX_ROUNDS, sampling_seed
-from mmpr_pipeline.rollouts.verdicts import check_rollouts
+from mmpr_pipeline.rollouts.sampling import MAX_ROUNDS, check_rollouts, sampling_seed
 
 SOLVED = "solved_without_image"
 

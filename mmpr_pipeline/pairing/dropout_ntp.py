@@ -15,8 +15,7 @@ from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, make_pair, seeded_order
 from mmpr_pipeline.rollouts.prompts import THINK_END, Prompt, without_images
-from mmpr_pipeline.rollouts.sampling import continuation_seed
-from mmpr_pipeline.rollouts.verdicts import check_rollouts
+from mmpr_pipeline.rollouts.sampling import check_rollouts, continuation_seed
 
 SHORTEST_PARENT_CHARS = 16
 """A response shorter than this has no half worth keeping."""

@@ -18,8 +18,7 @@ from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.settings import StepSettings
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of, seeded_order
 from mmpr_pipeline.rollouts.prompts import STEP, Prompt, aside_label
-from mmpr_pipeline.rollouts.sampling import continuation_seed
-from mmpr_pipeline.rollouts.verdicts import check_rollouts
+from mmpr_pipeline.rollouts.sampling import check_rollouts, continuation_seed
 
 _FIRST_SEED = 1 << 20
 """Seeds of completions begin here within a question's part for continuations: below are those of DropNTP."""

@@ -21,8 +21,7 @@ from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.rollouts.prompts import Prompt
-from mmpr_pipeline.rollouts.sampling import SamplingSettings
-from mmpr_pipeline.rollouts.verdicts import Marks
+from mmpr_pipeline.rollouts.sampling import Marks, SamplingSettings
 
 S = TypeVar("S", bound=Settings)
 
@@ -158,8 +157,3 @@ STRATEGIES: Registry[type[Strategy]] = Registry(
         "vote": "mmpr_pipeline.pairing.vote:Vote",
     },
 )
-
-
-def make_strategies(names: Iterable[str]) -> tuple[Strategy, ...]:
-    """One strategy of each name, in order. Raises ConfigError where there is none of that name."""
-    return tuple(STRATEGIES.get(name)() for name in names)

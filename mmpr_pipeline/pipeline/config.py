@@ -8,11 +8,12 @@ change from run to run without changing a byte of the shards.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from mmpr_pipeline.checking.second_opinion import CheckingSettings
 from mmpr_pipeline.core.records import content_id
@@ -20,7 +21,7 @@ from mmpr_pipeline.core.settings import ASK, RUN, SAMPLING, Settings, flag, iden
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.rollouts.sampling import SamplingSettings
-from mmpr_pipeline.screening.settings import ScreeningSettings, Share, split_share
+from mmpr_pipeline.screening.settings import ScreeningSettings, Share
 from mmpr_pipeline.storage import absolute_model, absolute_url
 
 MOST_IN_NAME = 4
@@ -100,30 +101,26 @@ class BuildConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _sources_name_shares_and_output(cls, data: Any) -> Any:
-        """Shares written behind sources go into the mixture; where no output is named, it is `out/` and their names."""
-        given = data.get("sources") if isinstance(data, dict) else None
-        if not isinstance(given, list | tuple) or not all(isinstance(source, str) for source in given):
-            return data
-        if given and not data.get("out"):
-            data = {**data, "out": f"out/{name_of(given)}"}
-        plain = [split_share(source) for source in given]
-        mixture = dict(data.get("mixture") or {})
-        for source, share in plain:
-            if share and source in mixture:
-                raise ValueError(f"the share of {source} is given twice, in sources and in mixture")
-            mixture |= {source: share} if share else {}
-        return {**data, "sources": [source for source, _ in plain], "mixture": mixture}
+    def _written_in_full(cls, data: Any) -> Any:
+        """Shares written behind sources go into the mixture; where no output is named, it is `out/` and their names.
 
-    @model_validator(mode="before")
-    @classmethod
-    def _preset_pairs_are_all_taken(cls, data: Any) -> Any:
-        """Rows with preset pairs that share a question are kept: each has responses of its own.
-
-        `engine.name: given`, as mmpr 0.1 had it, means `pairing.strategies: [preset]`.
+        Rows with preset pairs that share a question are kept: each has responses of its own. And what earlier versions
+        wrote otherwise: `engine.name: given` (0.1) is `pairing.strategies: [preset]`, `screening.decontaminate` was
+        true or false (0.3).
         """
         if not isinstance(data, dict):
             return data
+        sources = data.get("sources")
+        if isinstance(sources, list | tuple) and all(isinstance(source, str) for source in sources):
+            if sources and not data.get("out"):
+                data = {**data, "out": f"out/{name_of(sources)}"}
+            shares = [split_share(source) for source in sources]
+            mixture = dict(data.get("mixture") or {})
+            for source, share in shares:
+                if share and source in mixture:
+                    raise ValueError(f"the share of {source} is given twice, in sources and in mixture")
+                mixture |= {source: share} if share else {}
+            data = {**data, "sources": [source for source, _ in shares], "mixture": mixture}
         parts = {name: data.get(name, {}) for name in ("engine", "pairing", "screening")}
         if not all(isinstance(part, dict) for part in parts.values()):
             return data
@@ -133,22 +130,19 @@ class BuildConfig(Settings):
             pairing = {"strategies": ["preset"], **pairing}
         if list(pairing.get("strategies", ())) in (["preset"], ["dropout_preset"]):
             screening = {"dedup": False, **screening}
-        return data | {"engine": engine, "pairing": pairing, "screening": screening}
-
-    @field_validator("sources")
-    @classmethod
-    def _distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
-        repeated = sorted({s for s in sources if sources.count(s) > 1})
-        if repeated:
-            raise ValueError(f"named twice: {', '.join(repeated)}")
-        return sources
+        if isinstance(compared := screening.get("decontaminate"), bool):
+            screening = {**screening, "decontaminate": "ask" if compared else "none"}
+        written = {"engine": engine, "pairing": pairing, "screening": screening}
+        return data | {name: part for name, part in written.items() if part or name in data}
 
     @model_validator(mode="after")
-    def _strategies_and_engine_fit(self) -> BuildConfig:
+    def _fits_together(self) -> BuildConfig:
         from mmpr_pipeline.pairing.strategy import STRATEGIES
 
+        if repeated := sorted({source for source in self.sources if self.sources.count(source) > 1}):
+            raise ValueError(f"--sources: named twice: {', '.join(repeated)}")
         for name in self.pairing.strategies:
-            STRATEGIES.known(name)
+            STRATEGIES.require(name)
         if self.engine.name == "replay" and not self.engine.rollouts:
             raise ValueError("the replay engine needs a file of recorded rollouts: give --rollouts FILE")
         if self.engine.name != "replay" and self.engine.rollouts:
@@ -183,6 +177,28 @@ class BuildConfig(Settings):
         return content_id(json.dumps(self.identity(), sort_keys=True))
 
 
+_WITH_SHARE = re.compile(r"(?P<source>.+?)(?P<share>(?::[0-9.]+|@[0-9_]+|\*[0-9]+)+)")
+_SHARE_PART = re.compile(r"(?P<sign>[:@*])(?P<value>[0-9._]+)")
+_SHARE_FIELDS = {":": "weight", "@": "cap", "*": "repeat"}
+
+
+def split_share(text: str) -> tuple[str, dict[str, str]]:
+    """`geoqa:0.5@10000*2` as the source and its share: weight 0.5, cap 10,000, repeat 2; the signs in any order.
+
+    Raises ValueError where a sign stands twice.
+    """
+    match = _WITH_SHARE.fullmatch(text.strip())
+    if match is None:
+        return text.strip(), {}
+    share: dict[str, str] = {}
+    for part in _SHARE_PART.finditer(match["share"]):
+        name = _SHARE_FIELDS[part["sign"]]
+        if name in share:
+            raise ValueError(f"{text!r} gives the {name} twice")
+        share[name] = part["value"]
+    return match["source"], share
+
+
 def name_of(sources: Sequence[str]) -> str:
     """A folder's name for what is built from these sources: `geoqa-mathvista`; of many the first and their number."""
     names = [Path(split_share(source)[0]).stem for source in sources]
@@ -201,19 +217,21 @@ def absolute_build_paths(config: BuildConfig) -> BuildConfig:
     """The settings with local paths made absolute: Ray workers have other working directories."""
     from mmpr_pipeline.sources.declaration.catalog import declarations_in
 
-    def declared(source: str) -> str:
-        return absolute_url(source) if source.endswith((".yaml", ".yml")) or declarations_in(source) else source
-
-    against = config.screening.against
-    screening = {"against": against and tuple(map(declared, against))}
-    engine = {"rollouts": absolute_url(config.engine.rollouts), "model": absolute_model(config.engine.model)}
+    against, engine = config.screening.against, config.engine
+    named = {*config.sources, *config.mixture, *(against or ())}
+    placed = {
+        name: absolute_url(name) if name.endswith((".yaml", ".yml")) or declarations_in(name) else name
+        for name in named
+    }
+    screening = {"against": against and tuple(placed[name] for name in against)}
+    model = {"rollouts": absolute_url(engine.rollouts), "model": absolute_model(engine.model)}
     return config.model_copy(
         update={
-            "sources": tuple(map(declared, config.sources)),
-            "mixture": {declared(source): share for source, share in config.mixture.items()},
+            "sources": tuple(placed[source] for source in config.sources),
+            "mixture": {placed[source]: share for source, share in config.mixture.items()},
             "screening": config.screening.model_copy(update=screening),
             "data_root": absolute_url(config.data_root),
             "out": absolute_url(config.out),
-            "engine": config.engine.model_copy(update=engine),
+            "engine": engine.model_copy(update=model),
         }
     )

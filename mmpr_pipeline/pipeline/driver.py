@@ -61,7 +61,7 @@ def run_build(config: BuildConfig, view: BuildView | None = None) -> BuildSummar
     config = absolute_build_paths(choose(config)[0])
     store = open_store(config.out)
     with _claimed(store, view) as (watched, still_held):
-        watched.stage(f"reading sources{compared * config.screening.decontaminates}")
+        watched.stage(f"reading sources{compared * (config.screening.decontaminate != 'none')}")
         return _carry_out(make_build_plan(config, begun_with(store) if has_begun(store) else None), watched, still_held)
 
 

@@ -98,7 +98,7 @@ def _was_begun_by(store: Store, plan: Plan) -> bool:
 def missing_shards(store: Store, plan: Plan) -> list[int]:
     """Numbers of the shards that have no manifest yet."""
     there = set(store.list("manifests/"))
-    return [i for i in range(plan.config.shards) if layout.manifest(i, plan.config.shards) not in there]
+    return [i for i in range(plan.config.shards) if layout.shard_key("manifest", i, plan.config.shards) not in there]
 
 
 def finish(store: Store, plan: Plan, run: RunFigures) -> BuildSummary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,8 +13,7 @@ from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.second_opinion import reconsidered
 from mmpr_pipeline.rollouts.prompts import NO_PARENT, Prompt, generated_tokens, prompt_for, turn_for_vote
-from mmpr_pipeline.rollouts.sampling import next_round, sampling_seed
-from mmpr_pipeline.rollouts.verdicts import check_rollouts
+from mmpr_pipeline.rollouts.sampling import check_rollouts, next_round, sampling_seed
 
 
 async def work_question(
@@ -61,9 +61,29 @@ async def work_question(
 
 async def sample(question: Question, prompt: Prompt, engine: Engine, recipe: Recipe) -> list[CheckedRollout]:
     """Rollouts with verdicts, round after round until they are enough or another round would not pay."""
+    rules, max_pairs = recipe.sampling, recipe.pairing.max_pairs
     checked: list[CheckedRollout] = []
-    number = 0
-    while size := _round_size(question, checked, engine, recipe):
+    for number in itertools.count():
+        if question.kind == "none":  # it needs no more responses than will be cut, compared, or vote
+            size = min(rules.samples, recipe.pairing.open_responses) - len(checked)
+        elif engine.info.recorded or not rules.adaptive:
+            size = rules.samples - len(checked)
+        else:
+            right, wrong = (
+                len({r.text.strip() for r in checked if r.outcome == wanted}) for wanted in ("correct", "incorrect")
+            )
+            size = next_round(
+                right,
+                wrong,
+                len(checked),
+                most=rules.samples,
+                round_size=rules.round_size,
+                max_pairs=max_pairs,
+                price=rules.price,
+                round_price=rules.round_price,
+            )
+        if size <= 0:
+            break
         request = SampleRequest(
             question=question,
             prompt=prompt.text,
@@ -72,39 +92,16 @@ async def sample(question: Question, prompt: Prompt, engine: Engine, recipe: Rec
             seed=sampling_seed(recipe.seed, question.question_id, number),
             round=number,
             first_index=len(checked),
-            decoding=recipe.sampling.decoding,
+            decoding=rules.decoding,
         )
         rollouts = await engine.sample(request)
         new = await asyncio.to_thread(check_rollouts, question, rollouts, recipe.marks)
         if recipe.second is not None:
             new = await reconsidered(question, new, engine, recipe.second, recipe.seed)
         checked += new
-        number += 1
         if engine.info.recorded or len(rollouts) < size:
             break
     return checked
-
-
-def _round_size(question: Question, checked: Sequence[CheckedRollout], engine: Engine, recipe: Recipe) -> int:
-    """Rollouts to sample next. An open-ended question needs no more responses than will be cut."""
-    rules = recipe.sampling
-    if question.kind == "none":
-        return max(0, min(rules.samples, recipe.pairing.open_responses) - len(checked))
-    if engine.info.recorded or not rules.adaptive:
-        return max(0, rules.samples - len(checked))
-    correct, incorrect = (
-        len({r.text.strip() for r in checked if r.outcome == wanted}) for wanted in ("correct", "incorrect")
-    )
-    return next_round(
-        correct,
-        incorrect,
-        len(checked),
-        most=rules.samples,
-        round_size=rules.round_size,
-        max_pairs=recipe.pairing.max_pairs,
-        price=rules.price,
-        round_price=rules.round_price,
-    )
 
 
 # ---- what became of a question, as the records that its shard keeps
@@ -125,7 +122,13 @@ def unread(reject: Reject) -> QuestionOutcome:
 
 def rejected(question: Question, prompt: str, reject: ItemRejected) -> QuestionOutcome:
     """The outcome of a question that no engine could serve; its images are not kept."""
-    row = _row(question, prompt, status="rejected", reason=reject.reason, detail=reject.detail[:500], images=())
+    row = QuestionRow(
+        **{name: getattr(question, name) for name in _ASKED},
+        prompt=prompt,
+        status="rejected",
+        reason=reject.reason,
+        detail=reject.detail[:500],
+    )
     return QuestionOutcome(row=row)
 
 
@@ -140,9 +143,9 @@ def outcome(
     """The outcome of a sampled question: paired, or unpaired for a reason."""
     sampled = [r for r in rollouts if r.parent is None]
     seen = Counter(r.outcome for r in sampled)
-    row = _row(
-        question,
-        prompt,
+    row = QuestionRow(
+        **{name: getattr(question, name) for name in _ASKED},
+        prompt=prompt,
         status="paired" if pairs else "unpaired",
         reason=reason,
         detail=detail[:500],
@@ -162,8 +165,4 @@ _ASKED = (
     "source", "source_id", "question_id", "text", "choices", "kind", "answer", "answers", "unit", "precision",
     "language", "tiles", "instruction",
 )  # fmt: skip
-
-
-def _row(question: Question, prompt: str, **became: object) -> QuestionRow:
-    asked = {name: getattr(question, name) for name in _ASKED}
-    return QuestionRow.model_validate({**asked, "prompt": prompt, **became})
+"""What a row keeps of its question."""

@@ -26,6 +26,8 @@ from mmpr_pipeline.models.messages import conversation
 
 THINK_START = "<think>"
 """What begins the reasoning in the style `cot-think`; THINK_END ends it."""
+THINKS = "cot-think"
+"""How the label of a prompt begins that asks for it."""
 
 Style = Literal["cot-final", "cot-boxed", "cot-think", "direct"]
 PromptLanguage = Literal["auto", "en", "zh"]
@@ -171,11 +173,6 @@ def with_own_prompt(question: Question) -> Question:
         update={"turn": prompt_text(question, _PRESET), "label": _PRESET.label}
     )
     return question.model_copy(update={"prompting": asked})
-
-
-def asks_for_thinking(label: str) -> bool:
-    """Whether a prompt asks for reasoning that ends with `THINK_END`; `label` as records have it."""
-    return label.startswith("cot-think")
 
 
 # ---- asides

@@ -1,4 +1,4 @@
-"""How a question is sampled: how many rollouts, in which rounds, with which seeds; and the settings of it.
+"""How a question is sampled: how many rollouts, in which rounds, with which seeds; the verdict on each; the settings.
 
 Rounds go on as long as that is worth more than it costs. Of n rollouts with c correct and w incorrect ones, min(most
 pairs, c*w) pairs can be made. What further rollouts would add follows from what is known of the question's solve rate
@@ -26,15 +26,19 @@ torch's CPU generator looks at the low 32 bits only, and those must differ as we
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import ceil, exp, lgamma, sqrt
 from typing import NamedTuple
 
 from pydantic import Field
 
-from mmpr_pipeline.core.records import Record
+from mmpr_pipeline.checking import CHECKER, check_question
+from mmpr_pipeline.core.records import CheckedRollout, Question, Record, Rollout
 from mmpr_pipeline.core.settings import SAMPLING, Settings, flag
-from mmpr_pipeline.rollouts.prompts import PromptLanguage, Style
+from mmpr_pipeline.core.verdict import Outcome, Verdict
+from mmpr_pipeline.rollouts.prompts import THINK_END, THINKS, PromptLanguage, Style
 
 PRIOR = (0.5, 0.5)
 """Jeffreys' prior on the solve rate: most questions are either easy or hard for a model."""
@@ -153,6 +157,48 @@ def continuation_seed(build_seed: int, question_id: str, index: int) -> int:
     if not 0 <= index < _CONTINUATIONS:
         raise ValueError(f"index {index} is outside 0..{_CONTINUATIONS - 1}")
     return sampling_seed(build_seed, question_id, 0) + _CONTINUATIONS + index
+
+
+# ---- verdicts
+
+TRUNCATED = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
+MISSING_THINK_END = Verdict(outcome="unparseable", rule="no_thinking", checker=CHECKER)
+"""Thinking was asked for and never ended: whatever the answer, such a response would be learned from wrongly."""
+
+
+Marks = Mapping[tuple[str, int], Outcome]
+"""Outcomes that people set, by question id and rollout index; they stand above the checker's."""
+
+
+def check_rollouts(question: Question, rollouts: Sequence[Rollout], marks: Marks) -> list[CheckedRollout]:
+    """Each rollout with its verdict; without one where the question has no answer to check against."""
+    checked = []
+    for rollout in rollouts:
+        marked = marks.get((rollout.question_id, rollout.index))
+        if question.kind == "none":
+            verdict = Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
+        else:
+            verdict = unusable_verdict(rollout) or check_question(question, rollout.text)
+            verdict = replace(verdict, outcome=marked, rule="marked") if marked else verdict
+        checked.append(
+            CheckedRollout(
+                **rollout.__dict__,
+                source=question.source,
+                source_id=question.source_id,
+                outcome=verdict.outcome if verdict else None,
+                extracted=verdict.extracted if verdict else None,
+                rule=verdict.rule if verdict else None,
+                checker=verdict.checker if verdict else None,
+            )
+        )
+    return checked
+
+
+def unusable_verdict(rollout: Rollout) -> Verdict | None:
+    """The verdict on a response that did not end, or whose thinking did not; None for all others."""
+    if rollout.finish_reason == "length":
+        return TRUNCATED
+    return MISSING_THINK_END if rollout.prompt_version.startswith(THINKS) and THINK_END not in rollout.text else None
 
 
 # ---- settings

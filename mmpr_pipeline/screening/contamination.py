@@ -37,7 +37,8 @@ from mmpr_pipeline.screening.likeness import (
     split_words,
 )
 from mmpr_pipeline.screening.settings import ScreeningSettings
-from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image
+from mmpr_pipeline.sources.images import USUAL, ImageLimits
+from mmpr_pipeline.sources.images.load import load_image
 
 Measure = Literal["image", "image_and_question", "question"]
 LEAST_WORDS = 3

@@ -149,7 +149,7 @@ def publish_fingerprints(paths: list[Path], repository: str) -> None:
 
 def fetch_fingerprints(repository: str) -> Iterator[Fingerprint]:
     """Fetch the fingerprints of a repository to where builds look for them. Raises SourceError, DatasetError."""
-    from mmpr_pipeline.sources.declaration.schema import HubLocation
+    from mmpr_pipeline.sources.declaration.parts import HubLocation
     from mmpr_pipeline.sources.files.hub import commit_of, repository_files
 
     location = HubLocation(id=repository)

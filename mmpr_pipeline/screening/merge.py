@@ -66,7 +66,7 @@ def merge_chunks(
     store: Store, sources: Sequence[Screened], known: Known, rules: ScreeningSettings, shards: int,
     compared: ComparedSets,
 ) -> ScreeningReport:  # fmt: skip
-    """Decide on every row, write it beside the output of so many shards, and return the report, `compared` included."""
+    """Decide on every row, write it beside the output of `shards` shards, and return the report with `compared`."""
     rows = _gather(store, sources)
     hits, voided = _without_templates(rows, rules)
     status = np.where(rows.readable, ASKED, UNREADABLE).astype(np.uint8)

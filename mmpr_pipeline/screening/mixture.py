@@ -17,7 +17,7 @@ ALL = Share()
 
 
 def taken(questions: int, share: Share) -> int:
-    """How many of so many questions a share takes: the weight's part, rounded half up, at most the cap."""
+    """How many of a source's questions a share takes: the weight's part, rounded half up, at most the cap."""
     part = int(questions * share.weight + 0.5)
     return min(part, questions if share.cap is None else share.cap)
 

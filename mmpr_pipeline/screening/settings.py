@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mmpr_pipeline.core.settings import SCREENING, Settings, flag
 
@@ -72,17 +71,6 @@ class ScreeningSettings(Settings):
         "wording is a template and says nothing.",
     )
 
-    @field_validator("decontaminate", mode="before")
-    @classmethod
-    def _on_or_off(cls, value: object) -> object:
-        """True and False, as mmpr 0.3 had them."""
-        return {True: "ask", False: "none"}[value] if isinstance(value, bool) else value
-
-    @property
-    def decontaminates(self) -> bool:
-        """Whether any benchmark is compared with."""
-        return self.decontaminate != "none"
-
 
 class Share(Settings):
     """How much of a source goes into the mixture."""
@@ -90,29 +78,3 @@ class Share(Settings):
     weight: float = Field(default=1.0, gt=0, le=1, description="Part of its questions that is taken.")
     cap: int | None = Field(default=None, ge=1, description="Most questions taken; no limit if not given.")
     repeat: int = Field(default=1, ge=1, le=100, description="Times that each is asked, with other sampling seeds.")
-
-
-_WITH_SHARE = re.compile(r"(?P<source>.+?)(?P<share>(?::[0-9.]+|@[0-9_]+|\*[0-9]+)+)")
-
-
-_SHARE_PART = re.compile(r"(?P<sign>[:@*])(?P<value>[0-9._]+)")
-
-
-_SHARE_FIELDS = {":": "weight", "@": "cap", "*": "repeat"}
-
-
-def split_share(text: str) -> tuple[str, dict[str, str]]:
-    """`geoqa:0.5@10000*2` as the source and its share: weight 0.5, cap 10,000, repeat 2; the signs in any order.
-
-    Raises ValueError where a sign stands twice.
-    """
-    match = _WITH_SHARE.fullmatch(text.strip())
-    if match is None:
-        return text.strip(), {}
-    share: dict[str, str] = {}
-    for part in _SHARE_PART.finditer(match["share"]):
-        name = _SHARE_FIELDS[part["sign"]]
-        if name in share:
-            raise ValueError(f"{text!r} gives the {name} twice")
-        share[name] = part["value"]
-    return match["source"], share

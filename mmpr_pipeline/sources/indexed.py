@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +20,13 @@ from pydantic import Field
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Record, content_id
-from mmpr_pipeline.sources.declaration.rows import ROW_FORMATS, Format
+from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS, Format
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
-from mmpr_pipeline.sources.files.containers import INSIDE, at_address, is_address, outermost
-from mmpr_pipeline.sources.files.formats import Row, Scan, SourceFile, Unreadable
+from mmpr_pipeline.sources.files.containers import INSIDE, MemberFile, at_address
+from mmpr_pipeline.sources.files.formats import LocalFile, Row, Scan, SourceFile, Unreadable, local_files
 from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
-from mmpr_pipeline.sources.files.local import LocalFile, local_files
+from mmpr_pipeline.sources.files.split_files import SPLIT, JoinedFile
 from mmpr_pipeline.sources.images.archives import opened
 from mmpr_pipeline.sources.rows import mapping
 from mmpr_pipeline.sources.rows.entries import entry_rows
@@ -106,10 +107,14 @@ def index_source(
                 return repository_files(declaration.hub, revision or "", (pattern,), whole_files)
             return local_files((pattern,), root, declaration.name)
 
-        archives = _archives(declaration.archives, listed)
+        for file in _found(declaration.archives, listed):
+            # A broken one is reported now, not in the middle of a build.
+            opened(replace(file, whole=False) if isinstance(file, HubFile) else file)
+            digest, within = _contents(file)
+            archives.append(IndexedArchive(name=file.name, size=file.size, digest=digest, within=within))
         if declaration.join:  # its rows are looked at when they are needed
             (file,) = listed(declaration.join.file)
-            joined = IndexedArchive(name=file.name, size=file.size, digest=_digest(file))
+            joined = IndexedArchive(name=file.name, size=file.size, digest=_contents(file)[0])
         known = {archive.name for archive in [*archives, *([joined] if joined else [])]}
         parts, ids = _scan(declaration, [file for file in files if file.name not in known], limit)
     rows = sum(part.rows for part in parts)
@@ -141,7 +146,7 @@ def _row_files(
     wanted = (hub.files if hub else ()) or declaration.files
     if hub and commit and hub.revision is None:
         hub = hub.model_copy(update={"revision": commit})
-    inside = any(map(is_address, wanted))
+    inside = any(map(_ADDRESS.search, wanted))
     outer = tuple(pattern.split(INSIDE)[0] for pattern in wanted) if inside else wanted
     revision, files = None, list[LocalFile | HubFile]()
     if hub:
@@ -155,22 +160,18 @@ def _row_files(
     def listed(pattern: str) -> Sequence[SourceFile]:
         return [file for file in files if fnmatchcase(file.name, pattern)]
 
-    found = {file.name: file for pattern in wanted for file in _found(pattern, listed)}
-    return revision, [found[name] for name in sorted(found)]
+    return revision, _found(wanted, listed)
 
 
-def _archives(patterns: Sequence[str], listed: Callable[[str], Sequence[SourceFile]]) -> list[IndexedArchive]:
-    found = {file.name: file for pattern in patterns for file in _found(pattern, listed)}
-    for file in found.values():  # report a broken file now, not in the middle of a build
-        opened(replace(file, whole=False) if isinstance(file, HubFile) else file)
-    return [
-        IndexedArchive(name=name, size=file.size, digest=_digest(file), within=_within(file))
-        for name, file in sorted(found.items())
-    ]
+def _found(patterns: Sequence[str], listed: Callable[[str], Sequence[SourceFile]]) -> list[SourceFile]:
+    """The files at paths, globs and addresses, each once, by name."""
+    each = (at_address(pattern, listed) if _ADDRESS.search(pattern) else listed(pattern) for pattern in patterns)
+    found = {file.name: file for files in each for file in files}
+    return [found[name] for name in sorted(found)]
 
 
-def _found(pattern: str, listed: Callable[[str], Sequence[SourceFile]]) -> Sequence[SourceFile]:
-    return at_address(pattern, listed) if is_address(pattern) else listed(pattern)
+_ADDRESS = re.compile(rf"{INSIDE}|\.zip[_.](?:part)?[*?]+$|^(?i:{SPLIT.pattern})\Z")
+"""In a path or glob of something inside of a file, or of the parts of a split one."""
 
 
 def _scan(
@@ -185,15 +186,16 @@ def _scan(
         scan = Scan(limit=left, look=look, columns=columns)
         format = declaration.format or formats.format_of(file.name)
         several = bool(declaration.columns.entry_columns())
-        if not scan.full:
-            formats.row_format(format).scan(file, scan)
+        if scan.left > 0:
+            ROW_FORMATS.get(format).scan(file, scan)
+        digest, within = _contents(file)
         parts.append(
             IndexedFile(
                 name=file.name,
                 format=format,
                 size=file.size,
-                digest=_digest(file),
-                within=_within(file),
+                digest=digest,
+                within=within,
                 rows=scan.questions,
                 marks=tuple(scan.marks),
                 places=tuple(scan.places) if several else (),
@@ -214,7 +216,7 @@ def _look(declaration: SourceDeclaration) -> tuple[Callable[[Row], list[int]] | 
     names = [*several, *(columns.id.split(";") if columns.id else ())]
     if not names:
         return None, ()
-    own = columns.own_ids or not several
+    own = not several or columns.own_ids
 
     def look(row: Row) -> list[int]:
         ids = []
@@ -230,24 +232,20 @@ def _look(declaration: SourceDeclaration) -> tuple[Callable[[Row], list[int]] | 
             ids.append(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1)
         return ids
 
-    return look, tuple(with_struct_columns(names))
+    # Of `a.b` also `a`, the struct that it may be a field of.
+    return look, tuple(dict.fromkeys([*names, *(name.partition(".")[0] for name in names)]))
 
 
-def _within(file: SourceFile) -> tuple[tuple[str, int], ...]:
-    """The real files that a member or a split file lies in; nothing of a file of its own."""
-    files = outermost(file)
-    return () if files == [file] else tuple((one.name, one.size) for one in files)
-
-
-def _digest(file: SourceFile) -> str:
-    """A hash that identifies the local files; empty for files of the Hub, which their commit identifies."""
-    digests = [one.digest() for one in outermost(file) if isinstance(one, LocalFile)]
-    return digests[0] if len(digests) == 1 else content_id(*digests) if digests else ""
-
-
-def with_struct_columns(names: list[str]) -> list[str]:
-    """The names, and for each `a.b` also `a`, the struct that it may be a field of."""
-    return list(dict.fromkeys([*names, *(name.partition(".")[0] for name in names if "." in name)]))
+def _contents(file: SourceFile) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """A hash that identifies the local files behind a file: empty for those of the Hub, which their commit identifies.
+    And the files that a member or a split file lies in, with their sizes; nothing for a file of its own."""
+    outer = file
+    while isinstance(outer, MemberFile):
+        outer = outer.archive
+    real = [part for part in outer.parts if part] if isinstance(outer, JoinedFile) else [outer]
+    digests = [one.digest() for one in real if isinstance(one, LocalFile)]
+    digest = digests[0] if len(digests) == 1 else content_id(*digests) if digests else ""
+    return digest, () if real == [file] else tuple((one.name, one.size) for one in real)
 
 
 def repeated_positions(ids: array[int]) -> list[int]:

@@ -155,7 +155,7 @@ def _file(image: Image) -> str:
 
 
 def _image(picture: Picture) -> Image:
-    from mmpr_pipeline.sources.images.decode import load_image
+    from mmpr_pipeline.sources.images.load import load_image
 
     if isinstance(picture, Image):
         return picture

@@ -18,24 +18,17 @@ import pyarrow as pa
 from mmpr_pipeline.core.errors import ItemRejected, MmprError, SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources.declaration.catalog import find_declaration
+from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
 from mmpr_pipeline.sources.files.containers import INSIDE, at_address
-from mmpr_pipeline.sources.files.formats import Row, SourceFile, Unreadable
+from mmpr_pipeline.sources.files.formats import LocalFile, Row, SourceFile, Unreadable
 from mmpr_pipeline.sources.files.hub import HubFile
-from mmpr_pipeline.sources.files.local import LocalFile
+from mmpr_pipeline.sources.images import USUAL, ImageLimits
 from mmpr_pipeline.sources.images.archives import ImageArchives
-from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image, unseen_image
-from mmpr_pipeline.sources.images.references import HubImages, ImageFolder, ImagePlaces, image_bytes
+from mmpr_pipeline.sources.images.load import HubImages, ImageFolder, ImagePlaces, image_bytes
 from mmpr_pipeline.sources.images.web import WebImages, run_ahead
-from mmpr_pipeline.sources.indexed import (
-    IndexedArchive,
-    IndexedFile,
-    RowPlace,
-    SourceIndex,
-    index_source,
-    with_struct_columns,
-)
+from mmpr_pipeline.sources.indexed import IndexedArchive, IndexedFile, RowPlace, SourceIndex, index_source
 from mmpr_pipeline.sources.rows import mapping
 from mmpr_pipeline.sources.rows.columns import clean, image_references
 from mmpr_pipeline.sources.rows.entries import entry_rows
@@ -124,7 +117,6 @@ class Source:
 
     def _item(self, row: Row, place: RowPlace, repeated: bool, load: mapping.Load) -> Question | Reject:
         source_id = place.name
-        look = partial(load_image, limits=self.limits) if self.looks else unseen_image
         try:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
@@ -133,7 +125,9 @@ class Source:
                 raise ItemRejected(torn.reason, torn.detail)
             if repeated:
                 raise ItemRejected("duplicate_id", place.name)
-            return mapping.question_from_row(self.declaration, row, source_id, load, look)
+            return mapping.question_from_row(
+                self.declaration, row, source_id, load, self.limits if self.looks else None
+            )
         except ItemRejected as reason:
             detail = clean(reason.detail)[:MAX_DETAIL]
             return Reject(source=self.name, source_id=source_id, reason=reason.reason, detail=detail)
@@ -159,12 +153,25 @@ class Source:
 
     def _rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, RowPlace]]:
         """The rows of a slice of one file and their places, and an error where they are fewer than the index says."""
-        columns = self.declaration.columns
+        columns, join, made = self.declaration.columns, self.declaration.join, self.declaration.generated
         several = bool(columns.entry_columns())
         question, first = formats.mark_before(part.places, low) if several else (low, low)
-        seen = 0
+        last, seen = sys.maxsize if several else high, 0
         try:
-            rows = self._open_rows(index, part, first, sys.maxsize if several else high)
+            if made:
+                from mmpr_pipeline.sources.generated import scenes
+
+                rows: Iterator[Row] = scenes.rows(made.name, split=made.split, start=first, stop=last, seed=made.seed)
+            else:
+                names = [*self.declaration.column_names(), *self.also]
+                # Of `a.b` also `a`, the struct that it may be a field of.
+                names += [*(name.partition(".")[0] for name in names), *([join.key] if join else [])]
+                names = list(dict.fromkeys(names))
+                reader: formats.RowFormat = ROW_FORMATS.get(part.format or "")
+                rows = reader.read(self._file(index, part), part.marks, first, last, names)
+                if join and index.joined:
+                    other = self._file(index, index.joined)
+                    rows = joined_rows(rows, join.key, other, formats.format_of(other.name), names)
             for number, row in enumerate(rows, start=first):
                 for entry, one in enumerate(entry_rows(row, columns) if several else [row], start=1):
                     if low <= question < high:
@@ -178,37 +185,19 @@ class Source:
         if seen != high - low:
             raise SourceError(f"{part.name} of {self.name} has other rows than when the build began.", remedy=_AGAIN)
 
-    def _open_rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[Row]:
-        if part.format is None:
-            from mmpr_pipeline.sources.generated import scenes
-
-            made = self.declaration.generated
-            assert made is not None
-            return scenes.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
-        columns = with_struct_columns([*self.declaration.column_names(), *self.also])
-        join = self.declaration.join
-        if join:
-            columns = list(dict.fromkeys([*columns, join.key]))
-        rows = formats.row_format(part.format).read(self._file(index, part), part.marks, low, high, columns)
-        if not join or not index.joined:
-            return rows
-        other = self._plain(index, index.joined.name, index.joined.size)
-        return joined_rows(rows, join.key, other, formats.format_of(other.name), columns)
-
     def _file(self, index: SourceIndex, part: IndexedFile | IndexedArchive) -> SourceFile:
-        if not part.within:
-            return self._plain(index, part.name, part.size)
-        files = [self._plain(index, name, size) for name, size in part.within]
-        (file,) = at_address(part.name, lambda _: files, exact=True)
+        """A file of the index, as it was when the index was made. Raises SourceError where it is not any more."""
+        files: list[SourceFile] = []
+        for name, size in part.within or ((part.name, part.size),):
+            if self.declaration.hub:
+                files.append(HubFile(self.declaration.hub.id, index.revision or "", name, size, self.whole_files))
+                continue
+            path = self.root / name
+            if not path.is_file() or path.stat().st_size != size:
+                raise SourceError(f"{path} is not any more what it was when the build began.", remedy=_AGAIN)
+            files.append(LocalFile(path, name, size))
+        (file,) = at_address(part.name, lambda _: files, exact=True) if part.within else files
         return file
-
-    def _plain(self, index: SourceIndex, name: str, size: int) -> SourceFile:
-        if self.declaration.hub:
-            return HubFile(self.declaration.hub.id, index.revision or "", name, size, self.whole_files)
-        path = self.root / name
-        if not path.is_file() or path.stat().st_size != size:
-            raise SourceError(f"{path} is not any more what it was when the build began.", remedy=_AGAIN)
-        return LocalFile(path, name, size)
 
     def _loader(self, index: SourceIndex, part: IndexedFile) -> mapping.Load:
         declaration = self.declaration

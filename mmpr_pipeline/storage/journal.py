@@ -32,8 +32,8 @@ _SEGMENT = re.compile(r"(\d{6})-\d{6}\.jsonl")
 class JournalWriter:
     """One attempt's writer; not for several threads at once."""
 
-    def __init__(self, log: Log, plan: bytes) -> None:
-        self._log, self._plan = log, plan
+    def __init__(self, journal: Journal, log: Log) -> None:
+        self._journal, self._log = journal, log
 
     def append(self, record: Any) -> None:
         """Log one record: a dict of JSON data, or one that holds pydantic models (they are written as their fields)."""
@@ -42,7 +42,7 @@ class JournalWriter:
             body = to_json(record)
         except PydanticSerializationError:  # a lone surrogate in a model's text has no UTF-8: keep it as an escape
             body = json.dumps(record, separators=(",", ":"), default=lambda model: model.model_dump()).encode()
-        self._log.append(_checksum(body, self._plan) + b" " + body + b"\n")
+        self._log.append(_checksum(body, self._journal.plan) + b" " + body + b"\n")
 
     def flush(self) -> None:
         """Return only when every appended record would outlive this machine (local: fsync; S3: put)."""
@@ -52,9 +52,10 @@ class JournalWriter:
         """Flush and end the attempt."""
         self._log.close()
 
-    def abandon(self) -> None:
-        """End the attempt without a flush, before the journal is deleted: for a shard that is finished."""
+    def forget(self) -> None:
+        """End the attempt and delete the journal: its work is finished. Nothing of it is forced to disk for that."""
         self._log.abandon()
+        self._journal.store.delete_prefix(f"{self._journal.prefix}/")
 
     def __enter__(self) -> Self:
         return self
@@ -95,16 +96,8 @@ class Journal:
         """A writer for a new attempt. On a local store what `append` returned for outlives a kill -9 of the process;
         on S3 the last seconds may be lost with it (see `ObjectLog`)."""
         names = (_SEGMENT.fullmatch(key.rpartition("/")[2]) for key in self.store.list(f"{self.prefix}/"))
-        return JournalWriter(
-            self.store.open_log(
-                self.prefix, (1 + max((int(name[1]) for name in names if name), default=-1)), self.done
-            ),
-            self.plan,
-        )
-
-    def delete(self) -> None:
-        """Forget everything: the shard is finished."""
-        self.store.delete_prefix(f"{self.prefix}/")
+        attempt = 1 + max((int(name[1]) for name in names if name), default=-1)
+        return JournalWriter(self, self.store.open_log(self.prefix, attempt, self.done))
 
 
 def _checksum(body: bytes, plan: bytes) -> bytes:
@@ -187,7 +180,7 @@ class FileLog(Log):
 
 SEGMENT_BYTES = 8 << 20
 SEGMENT_SECONDS = 5.0
-"""What was appended is put at the latest after so many bytes and seconds."""
+"""What was appended is put after this many bytes or seconds, at the latest."""
 
 MOST_BUFFERED_BYTES = 64 << 20
 """Where the store is away for long, appending waits for it from here on."""

@@ -57,13 +57,16 @@ class LocalStore(Store):
 
     def list(self, prefix: str = "") -> list[str]:
         start = self.root / prefix.rpartition("/")[0]
-        keys = []
+        keys: list[str] = []
+        failed: list[OSError] = []
         with _explained(start):
-            for folder, folders, files in os.walk(start, onerror=_raise_unless_missing):
+            for folder, folders, files in os.walk(start, onerror=failed.append):
                 base = Path(folder).relative_to(self.root).as_posix()
                 above = "" if base == "." else f"{base}/"
                 folders[:] = [n for n in folders if not n.startswith(".") and f"{above}{n}".startswith(prefix)]
                 keys += [f"{above}{n}" for n in files if not n.startswith(".") and f"{above}{n}".startswith(prefix)]
+            if other := next((error for error in failed if not isinstance(error, FileNotFoundError)), None):
+                raise other
         return sorted(keys)
 
     def size(self, key: str) -> int:
@@ -82,7 +85,20 @@ class LocalStore(Store):
             if target.exists():
                 return False
             with _unfinished(target, data) as temporary:
-                created = _link(temporary, target)
+                try:
+                    os.link(temporary, target)
+                    created = True
+                except FileExistsError:
+                    created = False
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    # A file system without hard links (exFAT, some mounts): creators in this folder take turns.
+                    with open(target.parent / f"{LOCK_KEY}-create", "ab") as turn:
+                        fcntl.flock(turn, fcntl.LOCK_EX)
+                        created = not target.exists()
+                        if created:
+                            os.replace(temporary, target)
             _sync(target.parent)
         return created
 
@@ -203,25 +219,6 @@ def _unfinished(target: Path, data: bytes) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _link(temporary: Path, target: Path) -> bool:
-    """Give the complete file its name unless the name is taken."""
-    try:
-        os.link(temporary, target)
-        return True
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-    # A file system without hard links (exFAT, some mounts): creators of this folder take turns instead.
-    with open(target.parent / f"{LOCK_KEY}-create", "ab") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if target.exists():
-            return False
-        os.replace(temporary, target)
-        return True
-
-
 def _sync(path: Path) -> None:
     """Force a file's or a folder's content to disk; some mounts cannot sync folders."""
     handle = os.open(path, os.O_RDONLY)
@@ -232,11 +229,6 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def _missing(path: Path) -> MissingKeyError:

@@ -39,7 +39,7 @@ from mmpr_pipeline.rollouts.prompts import Prompt, place_images
 from mmpr_pipeline.sources.generated.describe import PLACES, Scene
 from mmpr_pipeline.sources.generated.scenes import png, scene_and_question
 from mmpr_pipeline.sources.generated.shapes import COLOURS, SHAPES
-from mmpr_pipeline.sources.images.decode import load_image
+from mmpr_pipeline.sources.images.load import load_image
 
 CLAIM_SHARE = 0.6
 """Share of claims among the lessons of a step; the rest are old lessons."""

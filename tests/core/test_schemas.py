@@ -61,7 +61,7 @@ def test_records_keep_to_their_schemas(tmp_path: Path) -> None:
     check("PreferencePair", outcome.pairs[0].model_dump(mode="json"))
     check("CheckedRollout", outcome.rollouts[0].model_dump(mode="json"))
     check("QuestionRow", outcome.row.model_dump(mode="json"))
-    check("Manifest", json.loads((out / layout.manifest(0, 3)).read_text()))
+    check("Manifest", json.loads((out / layout.shard_key("manifest", 0, 3)).read_text()))
     with pytest.raises(jsonschema.ValidationError):
         check("PreferencePair", outcome.row.model_dump(mode="json"))
 

@@ -128,7 +128,8 @@ def make_outcome(number: int, source: str = "bars", rollouts: int = 4) -> Questi
 
 
 def write_shard(store: Store, shard: int, of: int, outcomes: list[QuestionOutcome]) -> dict[str, Any]:
-    with ShardWriter(store, shard, of, IDENTITY) as writer:
+    with store.workspace() as folder:
+        writer = ShardWriter(store, folder, shard, of, IDENTITY)
         for outcome in outcomes:
             writer.add(outcome)
         return writer.finish().model_dump(mode="json")

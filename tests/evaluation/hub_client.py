@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,12 @@ def main() -> None:
     answers = []
     for job in json.loads(Path(sys.argv[1]).read_text("utf-8")):
 
-        async def start(settings: EngineSettings, replies: Any = job["replies"]) -> Any:
-            return await real(settings) if settings.name == "openai" else Told(settings.model, replies[settings.model])
+        async def start(settings: EngineSettings, tiles: Iterable[int] = (), replies: Any = job["replies"]) -> Any:
+            return (
+                await real(settings, tiles)
+                if settings.name == "openai"
+                else Told(settings.model, replies[settings.model])
+            )
 
         run.start_engines = start
         config = EvalConfig.model_validate(job["config"])

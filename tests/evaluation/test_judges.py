@@ -145,7 +145,7 @@ def test_one_order_is_asked_where_that_is_wanted() -> None:
 
 
 def test_the_image_goes_along_where_the_benchmark_shows_it() -> None:
-    from mmpr_pipeline.sources.images.decode import load_image
+    from mmpr_pipeline.sources.images.load import load_image
     from tests.evaluation.systems import picture
 
     shown = BenchmarkItem(

@@ -50,7 +50,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
     made = {"./good": texts(10), "./bad": texts(2)}  # directories, so that nobody asks the Hub for them
     monkeypatch.setattr(start, "make_engine", lambda settings: made[settings.model])
-    monkeypatch.setattr(start.LocalEngine, "check", lambda self: self.open())
+    monkeypatch.setattr(start.LocalEngine, "info", property(lambda self: self.open().info))
 
 
 def config(source: Path, **more: object) -> EvalConfig:
@@ -66,7 +66,7 @@ def test_engines_plan_for_the_tiles_that_a_source_asks_for(source: Path, monkeyp
         return TextEngine(lambda source_id, _: "Final answer: 1")
 
     monkeypatch.setattr(start, "make_engine", made)
-    monkeypatch.setattr(start.LocalEngine, "check", lambda self: self.open())
+    monkeypatch.setattr(start.LocalEngine, "info", property(lambda self: self.open().info))
     run_eval(config(source))
     source.write_text(f"{DECLARATION}tiles: 18\n")
     run_eval(config(source))
@@ -95,7 +95,7 @@ def test_a_model_is_asked_as_it_learned_to_be_asked(
             return await super().sample(request)
 
     monkeypatch.setattr(start, "make_engine", lambda settings: Hearing(lambda source_id, _: "Final answer: 1"))
-    monkeypatch.setattr(start.LocalEngine, "check", lambda self: self.open())
+    monkeypatch.setattr(start.LocalEngine, "info", property(lambda self: self.open().info))
     model = run_eval(config(source, **more))["models"][0]
     assert {request.prompt_version.partition("@")[0] for request in asked} == {label}
     assert (model["outcomes"].get("unparseable", 0) == 40) == label.startswith("cot-think")

@@ -14,10 +14,10 @@ from pathlib import Path
 import PIL.Image
 
 from mmpr_pipeline.core.errors import ItemRejected, SourceError
-from mmpr_pipeline.sources.files.formats import Scan, row_format
-from mmpr_pipeline.sources.files.local import LocalFile
+from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
+from mmpr_pipeline.sources.files.formats import LocalFile, Scan
 from mmpr_pipeline.sources.images.archives import opened
-from mmpr_pipeline.sources.images.decode import load_image
+from mmpr_pipeline.sources.images.load import load_image
 
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"]
 MODES = ["RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "LA"]
@@ -109,8 +109,8 @@ def _read_zip(file: LocalFile) -> None:
 
 def _read_tar(file: LocalFile) -> None:
     scan = Scan()
-    row_format("tar").scan(file, scan)
-    list(row_format("tar").read(file, tuple(scan.marks), 0, scan.rows, None))
+    ROW_FORMATS.get("tar").scan(file, scan)
+    list(ROW_FORMATS.get("tar").read(file, tuple(scan.marks), 0, scan.rows, None))
 
 
 READERS: list[tuple[Callable[[random.Random], bytes], Callable[[LocalFile], None]]] = [

@@ -14,9 +14,8 @@ from typing import Any
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
-from mmpr_pipeline.sources.declaration.rows import one_or_several
-from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
-from mmpr_pipeline.sources.images.references import ImagePlaces, image_bytes
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, one_or_several
+from mmpr_pipeline.sources.images.load import ImagePlaces, image_bytes
 from mmpr_pipeline.sources.indexed import RowPlace
 from mmpr_pipeline.sources.rows.entries import entry_rows
 from tests.fuzz.texts import HOSTILE_TEXTS, hostile_text

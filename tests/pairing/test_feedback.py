@@ -18,7 +18,7 @@ from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest,
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pairing.feedback import Feedback, ScoredAnswer, pick, split_claims
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
+from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.from_rollouts import StoredEngine
 from mmpr_pipeline.pipeline.question import work_question
@@ -117,7 +117,7 @@ def test_an_engine_that_tells_no_probabilities_rejects_by_name() -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ValidationError, match=r"feedback\.differnce"):
         made(Truthful(), ANSWERS, differnce=1)
-    [strategy] = make_strategies(["feedback"])
+    strategy = STRATEGIES.get("feedback")()
     assert isinstance(strategy, Feedback)
 
 
@@ -224,7 +224,7 @@ async def test_a_rebuild_scores_again_without_an_engine(verify: str) -> None:
     """From a scripted engine's answers and probabilities as a shard keeps them: the same pairs and the same rows."""
     options = {"feedback": {"claims": "model", "verify": verify, "votes": 3}}
     recipe = Recipe(SamplingSettings(), PairingSettings(strategies=("feedback",), options=options), seed=0)
-    [strategy] = make_strategies(["feedback"])
+    strategy = STRATEGIES.get("feedback")()
     engine = ScriptedEngine(parse_script({}))
     questions = [QUESTION.model_copy(update={"question_id": f"{n:032x}", "source_id": f"q{n}"}) for n in range(6)]
     first = [await work_question(question, engine, recipe, [strategy]) for question in questions]

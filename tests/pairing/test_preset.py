@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from mmpr_pipeline.core.records import PresetPair
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
+from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.rollouts.sampling import SamplingSettings
@@ -17,7 +17,7 @@ async def test_the_chosen_response_of_a_row_is_cut_and_nothing_is_sampled() -> N
     engine = TextEngine(lambda source_id, index: "never asked", lambda kept: kept + "and a ship sails by.")
     pairing = PairingSettings(strategies=("dropout_preset",))
     recipe = Recipe(sampling=SamplingSettings(), pairing=pairing, seed=0)
-    found = await work_question(question, engine, recipe, make_strategies(pairing.strategies))
+    found = await work_question(question, engine, recipe, [STRATEGIES.get(name)() for name in pairing.strategies])
     [pair] = found.pairs
     assert (pair.chosen, pair.strategy) == (CHOSEN, "dropout_ntp")
     assert pair.rejected.startswith(CHOSEN[: pair.shared_chars])
@@ -31,7 +31,7 @@ async def test_a_row_without_a_pair_is_told_by_name() -> None:
     pairing = PairingSettings(strategies=("dropout_preset",))
     recipe = Recipe(sampling=SamplingSettings(), pairing=pairing, seed=0)
     found = await work_question(
-        a_question(kind="none", answer=None), engine, recipe, make_strategies(pairing.strategies)
+        a_question(kind="none", answer=None), engine, recipe, [STRATEGIES.get(name)() for name in pairing.strategies]
     )
     assert (found.row.status, found.row.reason) == ("unpaired", "no_preset_pair")
 

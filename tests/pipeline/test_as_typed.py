@@ -64,7 +64,7 @@ def test_it_is_a_rehearsal_wherever_one_looks(typed: tuple[Path, str]) -> None:
     summary = json.loads((out / layout.SUMMARY).read_text())
     assert summary["rehearsal"] is True
     assert "rehearsal" in summary["warnings"][0]
-    assert json.loads((out / layout.manifest(0, SHARDS)).read_text())["rehearsal"] is True
+    assert json.loads((out / layout.shard_key("manifest", 0, SHARDS)).read_text())["rehearsal"] is True
     assert "rehearsal" in report_figures(out)["warnings"][0]
     assert facts_of(out).warnings[0].startswith("This is a rehearsal"), "the card's first warning"
 

@@ -93,7 +93,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
 
 
 def manifests(out: Path) -> list[dict[str, Any]]:
-    return [json.loads((out / layout.manifest(i, SHARDS)).read_text()) for i in range(SHARDS)]
+    return [json.loads((out / layout.shard_key("manifest", i, SHARDS)).read_text()) for i in range(SHARDS)]
 
 
 def test_empty_shards_come_out_too_and_all_are_valid(built: Built) -> None:

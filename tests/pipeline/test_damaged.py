@@ -88,7 +88,7 @@ def test_damaged_settings_are_written_anew_only_where_a_shard_tells_that_they_ar
     out = tmp_path / "out"
     go_on(settings)
     config = (out / layout.CONFIG).read_bytes()
-    (out / layout.manifest(1, 2)).unlink()
+    (out / layout.shard_key("manifest", 1, 2)).unlink()
     damage(out / layout.CONFIG, number)
     with pytest.raises(ConfigError, match=r"config\.json is gone or damaged(?s:.)*What to do: Give the settings"):
         go_on({**settings, "seed": 7})
@@ -160,10 +160,10 @@ def test_a_finished_output_whose_other_files_are_damaged_is_not_called_finished(
 
 def test_a_finished_output_that_lacks_a_file_is_not_called_finished(settings: dict[str, Any], tmp_path: Path) -> None:
     go_on(settings)
-    (tmp_path / "out" / layout.data("images", 1, 2)).unlink()
+    (tmp_path / "out" / layout.shard_key("images", 1, 2)).unlink()
     with pytest.raises(DatasetError, match=r"images-00001-of-00002\.arrow is gone(?s:.)*delete the manifest"):
         go_on(settings)
-    (tmp_path / "out" / layout.manifest(1, 2)).unlink()
+    (tmp_path / "out" / layout.shard_key("manifest", 1, 2)).unlink()
     go_on(settings)
     assert verify(tmp_path / "out").problems == []
 
@@ -174,12 +174,12 @@ def test_a_damaged_manifest_is_named_and_its_shard_can_be_made_anew(
 ) -> None:
     out = tmp_path / "out"
     go_on(settings)
-    for key in (layout.manifest(0, 2), layout.manifest(1, 2)):
+    for key in (layout.shard_key("manifest", 0, 2), layout.shard_key("manifest", 1, 2)):
         damage(out / key, number)
     (out / layout.SUMMARY).unlink()
     with pytest.raises(DatasetError, match=r"manifests/00000-of-00002\.json (?s:.)*delete it and run the same"):
         go_on(settings)
-    for key in (layout.manifest(0, 2), layout.manifest(1, 2)):
+    for key in (layout.shard_key("manifest", 0, 2), layout.shard_key("manifest", 1, 2)):
         (out / key).unlink()
     go_on(settings)
     assert files_of(out) == whole

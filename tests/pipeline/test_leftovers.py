@@ -18,7 +18,7 @@ async def test_a_journal_left_by_a_kill_is_removed_when_the_dataset_is_finished(
     store = open_store(plan.config.out)
     claim_output(store, plan)
     await work_shard(plan, 0, TextEngine(texts), quiet)
-    with Journal(store, layout.journal(0, 1)).open() as writer:
+    with Journal(store, layout.shard_key("journal", 0, 1)).open() as writer:
         writer.append({"question": "q", "step": "sample/0", "rollouts": []})
     assert {p.name for p in verify(store.url).problems} == {"unfinished"}
     assert missing_shards(store, plan) == []

@@ -151,7 +151,7 @@ def test_one_half_of_a_pair_is_refused(tmp_path: Path) -> None:
 def test_what_is_given_is_taken_once_and_whole(tmp_path: Path) -> None:
     source = brought(tmp_path / "source", three_each())
     config = config_of(source, tmp_path / "out")
-    assert (config.screening.dedup, config.preset, config.screening.decontaminates) == (False, True, True)
+    assert (config.screening.dedup, config.preset, config.screening.decontaminate) == (False, True, "ask")
     assert config_of(source, tmp_path / "out", **{"screening.dedup": True}).screening.dedup
     with pytest.raises(ConfigError, match="remove repeat"):
         load_config(None, {"sources": [f"{source}*2"], "out": str(tmp_path), "engine.name": "given"})

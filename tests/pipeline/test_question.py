@@ -8,7 +8,7 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
+from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
 from mmpr_pipeline.pipeline import question as question_module
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.rollouts.sampling import SamplingSettings, sampling_seed
@@ -25,7 +25,9 @@ def counted(answer: object, number: int) -> str:
 
 
 async def outcome_of(engine: TextEngine, recipe: Recipe = FLAT, question: object = None) -> QuestionOutcome:
-    return await work_question(question or a_question(), engine, recipe, make_strategies(recipe.pairing.strategies))  # type: ignore[arg-type]
+    return await work_question(
+        question or a_question(), engine, recipe, [STRATEGIES.get(name)() for name in recipe.pairing.strategies]
+    )  # type: ignore[arg-type]
 
 
 async def test_right_and_wrong_answers_become_pairs_with_provenance() -> None:

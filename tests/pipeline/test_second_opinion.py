@@ -10,7 +10,7 @@ from mmpr_pipeline.checking.second_opinion import CheckingSettings, SecondOpinio
 from mmpr_pipeline.core.records import QuestionOutcome, Rollout
 from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
+from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
@@ -42,7 +42,7 @@ class Verifier(TextEngine):
 
 
 async def work(engine: object, recipe: Recipe) -> QuestionOutcome:
-    return await work_question(QUESTION, engine, recipe, make_strategies(recipe.pairing.strategies))  # type: ignore[arg-type]
+    return await work_question(QUESTION, engine, recipe, [STRATEGIES.get(name)() for name in recipe.pairing.strategies])  # type: ignore[arg-type]
 
 
 def outcomes(outcome: QuestionOutcome) -> dict[str, tuple[str | None, str | None]]:

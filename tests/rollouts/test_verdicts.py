@@ -8,7 +8,7 @@ import pytest
 
 from mmpr_pipeline.core.records import FinishReason
 from mmpr_pipeline.core.verdict import Outcome
-from mmpr_pipeline.rollouts.verdicts import check_rollouts
+from mmpr_pipeline.rollouts.sampling import check_rollouts
 from tests.records import a_question, a_rollout
 
 

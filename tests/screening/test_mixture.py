@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.pipeline.config import load_config
+from mmpr_pipeline.pipeline.config import load_config, split_share
 from mmpr_pipeline.rollouts.sampling import sampling_seed
 from mmpr_pipeline.screening.mixture import repetitions, share_mask, taken
-from mmpr_pipeline.screening.settings import Share, split_share
+from mmpr_pipeline.screening.settings import Share
 
 unhurried = hypothesis_settings(deadline=None)
 shares = st.builds(

@@ -8,7 +8,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmpr_pipeline.pipeline.plans.from_sources import shard_slice
 from mmpr_pipeline.screening.selection import (
     ASKED,
     CONTAMINATED,
@@ -53,7 +52,7 @@ def test_shards_cover_all_rows_and_ask_equally_many(status: list[int], of: int) 
 def test_where_every_row_is_asked_nothing_changes(rows: int, of: int) -> None:
     status = np.full(rows, ASKED, np.uint8)
     for shard in (0, of // 2, of - 1):
-        assert shard_bounds(status, shard, of) == shard_slice(rows, shard, of)
+        assert shard_bounds(status, shard, of) == (rows * shard // of, rows * (shard + 1) // of)
 
 
 @unhurried

@@ -26,7 +26,7 @@ from mmpr_pipeline.sources.files.formats import Unreadable
 from mmpr_pipeline.sources.indexed import RowPlace
 from mmpr_pipeline.sources.rows import entries, mapping
 from tests.sources.conftest import Declare
-from tests.sources.images.test_decode import huge_png
+from tests.sources.images.test_load import huge_png
 from tests.sources.made import made_rows, png_bytes, write_jsonl
 
 COLUMNS = {"id": "id", "question": "question", "image": "image", "answer": "answer"}

@@ -18,7 +18,7 @@ from mmpr_pipeline.screening.chunks import hash_sketches
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.sources.indexed import repeated_positions
 from tests.sources.conftest import Declare
-from tests.sources.images.test_decode import huge_png
+from tests.sources.images.test_load import huge_png
 from tests.sources.made import made_rows, png_bytes, write_jsonl
 
 

@@ -44,7 +44,7 @@ def test_delete_forgets_only_this_journal(store: Store) -> None:
     for journal in (one, other):
         with journal.open() as writer:
             writer.append({"a": 1})
-    one.delete()
+    one.open().forget()
     assert list(one.read()) == []
     assert list(other.read()) == [{"a": 1}]
 
@@ -57,8 +57,7 @@ def test_an_abandoned_attempt_forces_nothing_to_disk_and_can_be_closed_and_delet
     writer.append({"a": 1})
     forced: list[int] = []
     monkeypatch.setattr(os, "fsync", forced.append)
-    writer.abandon()
-    journal.delete()
+    writer.forget()
     writer.close()
     assert not forced
     assert not store.list("j/")
@@ -71,7 +70,7 @@ def test_a_journal_that_is_deleted_while_it_is_read_ends(store: Store) -> None:
             writer.append({"attempt": attempt})
     reading = journal.read()
     assert next(reading) == {"attempt": 0}
-    journal.delete()
+    writer.forget()
     assert list(reading) == []
 
 

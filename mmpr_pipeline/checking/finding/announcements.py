@@ -46,7 +46,10 @@ _BOX_TOKEN = re.compile(r"<\|begin_of_box\|>")
 
 
 def boxed_spans(text: str) -> list[Span]:
-    r"""Every `\boxed{...}` with its braces balanced, outermost ones only, in order; unbalanced ones are left out."""
+    r"""Every `\boxed{...}` with its braces balanced, outermost ones only, in order; unbalanced ones are left out.
+
+    Boxes that stand side by side in one sentence are one answer: `\boxed{1}, \boxed{2}` is `1, 2`.
+    """
     found: list[Span] = []
     marks = list(_BOX.finditer(text)) if "\\" in text else []
     closings = matching_braces(text, marks[0].end()) if marks else {}
@@ -60,9 +63,25 @@ def boxed_spans(text: str) -> list[Span]:
         closing = closings.get(opening)
         if closing is not None and closing - opening < BOX_CHARS:
             found.append(Span(text[opening + 1 : closing], "boxed", FINAL, match.start(), closing + 1, closed=True))
-    return [box for box in found if any(c.isalnum() or c in "√∞≥≤+-∅\\" for c in _EMPTY.sub("", box.text))]
+    joined: list[Span] = []
+    for box in found:
+        if not any(c.isalnum() or c in "√∞≥≤+-∅\\" for c in _EMPTY.sub("", box.text)):
+            continue
+        before = joined[-1] if joined else None
+        between = text[before.end : box.start] if before else ""
+        if before and len(between) <= 40 and "\n\n" not in between and _BETWEEN_BOXES.fullmatch(between):
+            joiner = " or " if re.search(r"\bor\b|或", between) else ", "
+            content = before.text if before.text == box.text else f"{before.text}{joiner}{box.text}"
+            joined[-1] = Span(content, "boxed", FINAL, before.start, box.end, closed=True)
+        else:
+            joined.append(box)
+    return joined
 
 
+_BETWEEN_BOXES = re.compile(
+    r"(?:\\q?quad|\\text\s?\{\s?(?:and|or)\s?\}|and|or|和|或|[\s,;$.()\[\]]|\\[()\[\],; ]){0,40}"
+    r"(?:[A-Za-z](?:_\{?\w\}?)?\s{0,2}=)?\s{0,3}"
+)
 _EMPTY = re.compile(
     r"\\(?:h?phantom|vphantom)\s?\{[^{}]*\}|\\(?:quad|qquad|square|Box|hspace\{[^{}]*\}|text\s?\{\s*\}|[ ,;:!])"
 )

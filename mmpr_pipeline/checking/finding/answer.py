@@ -5,39 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import NamedTuple
 
-from mmpr_pipeline.checking.case import Asked
+from mmpr_pipeline.checking.case import Asked, Reading
 from mmpr_pipeline.checking.finding.announcements import Span
-from mmpr_pipeline.checking.finding.numbers import first_number, offers_two, quantities
-from mmpr_pipeline.checking.finding.reply import abstains, first_sentence, is_bare_abstention
-from mmpr_pipeline.checking.finding.sentence_values import (
+from mmpr_pipeline.checking.finding.choice_answer import choice_named, choice_of_short, negated, value_alone
+from mmpr_pipeline.checking.finding.numbers import (
+    bracketed,
     first_formula,
-    formula_of_sentence,
+    first_number,
     is_formula,
     is_formula_like_prefix,
     math_segments,
-    number_of_sentence,
+    offers_two,
 )
-from mmpr_pipeline.checking.reading.choices import Choice, by_index, contradicts, mentions, read_by_text, read_choice
+from mmpr_pipeline.checking.finding.reply import BARE_ABSTENTIONS, abstains, first_sentence
+from mmpr_pipeline.checking.finding.sentence_values import formula_of_sentence, number_of_sentence, numbers_listed
 from mmpr_pipeline.checking.reading.letters import read_yes_no
 from mmpr_pipeline.checking.reading.normalise import tokens, undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
-
-
-class Reading(NamedTuple):
-    """One answer read: its text, its value (letters, truth value), and whether it is offered as one of several.
-
-    `prose` marks a sentence whose answer could not be cut out: a match in it counts, a mismatch is in doubt.
-    """
-
-    text: str
-    choice: Choice | None = None
-    truth: bool | None = None
-    hedged: bool = False
-    prose: bool = False
-    weight: int = 0
-    also: tuple[str, ...] = ()
 
 
 def key(found: Reading, asked: Asked) -> Hashable:
@@ -82,7 +67,7 @@ def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
 
     Remembered: the rollouts of one question, which are read one after the other, announce few different answers.
     """
-    if not text or is_bare_abstention(text):
+    if not text or undressed(text[:60]).casefold() in BARE_ABSTENTIONS:
         return None
     if asked.kind == "choice":
         found = choice_named(text, asked, closed=closed)
@@ -92,32 +77,7 @@ def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
         if closed:
             found = Reading(text.strip(), weight=2, hedged=asked.kind == "number" and offers_two(text))
         else:
-            clause = announced_clause(text)
-            if abstains(clause) or _echoes(clause, asked.question):
-                found = None
-            elif (whole := _nothing_else(clause, asked)) is not None:
-                found = Reading(whole, weight=1, hedged=offers_two(whole))
-            else:
-                number = first_formula(clause) if asked.kind != "number" else None
-                if number is None or not any(c.isalnum() for c in number):
-                    segments = math_segments(clause)
-                    if segments and is_formula_like_prefix(clause[: segments[0].start()]):
-                        inner = undressed(segments[0].group())
-                        tail = clause[segments[0].end() : segments[0].end() + 30]
-                        number = inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
-                    elif re.match(r"\W{0,4}(?:\w{1,15}\W{1,3}){0,2}[-+]?[$€£]?\.?\d", clause):
-                        number = first_number(clause)
-                    else:
-                        number = number_of_sentence(clause, asked.question)
-                if number is None and asked.kind != "number":
-                    number = formula_of_sentence(clause, asked.question)
-                if number is None and asked.kind == "list" and _SEVERAL.search(clause):
-                    number = undressed(_REASON.split(clause, maxsplit=1)[0])
-                found = (
-                    Reading(number, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None)
-                    if number
-                    else None
-                )
+            found = _announced_value(announced_clause(text), asked)
     else:
         found = _phrase(text, asked, closed=closed)
     if closed and asked.kind != "choice" and abstains(undressed(text)):
@@ -127,18 +87,40 @@ def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
     return found
 
 
-def _nothing_else(clause: str, asked: Asked) -> str | None:
-    """A clause that is one number, in digits of any locale or in words, or a formula, and nothing else; else None.
-
-    To cut the number out of it would leave `1` of `1 234,50`, `3` of `3½` and `10` of `2^{10}`.
-    """
+def _announced_value(clause: str, asked: Asked) -> Reading | None:
+    """The number, formula or list that an announced clause gives; None where it says only what the question says."""
+    if abstains(clause):
+        return None
+    words = tokens(clause)
+    if (size := len(words)) > 3:  # as long as that, words that the question has in a row answer nothing
+        question = tokens(asked.question[:4_000])
+        if any(question[i : i + size] == words for i in range(len(question) - size + 1)):
+            return None
+    # A clause that is one number, in digits of any locale or in words, or a formula, and nothing else, is the answer as
+    # it stands: to cut the number out of it would leave `1` of `1 234,50`, `3` of `3½` and `10` of `2^{10}`.
     bare = undressed(clause) if asked.kind == "number" and len(clause) <= 60 else ""
-    if _LISTED.fullmatch(bare):
-        return bare
-    read = read_quantity(bare, asked.language) if bare else None
-    if read is not None:
-        return None if read.unit else bare
-    return bare if bare and _OPERATED.fullmatch(bare) and is_formula(bare) else None
+    read = read_quantity(bare, asked.language) if bare and not _LISTED.fullmatch(bare) else None
+    alone = not read.unit if read is not None else _OPERATED.fullmatch(bare) is not None and is_formula(bare)
+    if bare and (alone or _LISTED.fullmatch(bare)):
+        return Reading(bare, weight=1, hedged=offers_two(bare))
+    number = first_formula(clause) if asked.kind != "number" else None
+    if number is None or not any(c.isalnum() for c in number):
+        segments = math_segments(clause)
+        if segments and is_formula_like_prefix(clause[: segments[0].start()]):
+            inner = undressed(segments[0].group())
+            tail = clause[segments[0].end() : segments[0].end() + 30]
+            number = inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
+        elif re.match(r"\W{0,4}(?:\w{1,15}\W{1,3}){0,2}[-+]?[$€£]?\.?\d", clause):
+            number = first_number(clause)
+        else:
+            number = number_of_sentence(clause, asked.question)
+    if number is None and asked.kind != "number":
+        number = formula_of_sentence(clause, asked.question)
+    if number is None and asked.kind == "list" and _SEVERAL.search(clause):
+        number = undressed(_REASON.split(clause, maxsplit=1)[0])
+    if not number:
+        return None
+    return Reading(number, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None)
 
 
 _LISTED = re.compile(r"\[.*,.*\]")
@@ -152,71 +134,6 @@ _OPERATED = re.compile(
 
 _SEVERAL = re.compile(r"[,;\[]|\s(?:and|&)\s|[和与]")
 _REASON = re.compile(r",? (?:because|since|as|which|where)\b", re.IGNORECASE)
-INSTEAD = re.compile(
-    r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to|whereas|while)\b", re.IGNORECASE
-)
-
-
-def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | None:
-    """The choice that a text begins with, or the only one whose words its first sentence has."""
-    labels = _ITEM.findall(text[:600])
-    if len(labels) > 2 and labels[:3] == sorted(set(labels[:3])):
-        return None  # lines that begin with A, B and C: the choices repeated, none of them chosen
-    text = _NOT_BUT.sub("", text)
-    clause = text if closed else first_sentence(text)
-    if not closed and text[len(clause) :].startswith("?"):
-        return None
-    found = read_choice(text if closed else clause, asked.choices)
-    if found is None and asked.choices:
-        stated = INSTEAD.split(clause, maxsplit=1)[0]
-        named = mentions(stated, asked.choices)
-        if len(named) == 1 and not negated(stated):
-            found = by_index(named[0], "mention")
-    if found is None:
-        return None
-    hedged = found.hedged or contradicts(found, asked.choices) or names_another(found)
-    weight = {"letter": 3, "text": 2, "value": 2}.get(found.by, 1)
-    return Reading(found.letters, choice=found, hedged=hedged, weight=weight)
-
-
-_NOT_BUT = re.compile(r"^not [(\[]?[A-J][)\]]?,? (?:but|it is|it's|rather)(?: it is)? (?=[(\[]?[A-J]\b)")
-"""`not A, but B`: the answer is what stands behind it."""
-_ITEM = re.compile(r"^\s{0,4}[(\[]?([A-H])[)\].:、．]", re.MULTILINE)
-
-
-_BUT_ANOTHER = re.compile(
-    r"(?:但|不过|然而|\b(?:but|however|though|although|whereas|yet)\b)[^\n]{0,80}?(?<![A-Za-z])([A-J])(?![A-Za-z0-9'])",
-)
-
-
-_CORRECTED = re.compile(
-    r"\b(?i:wait|actually|sorry|correction|scratch that|on second thoughts?|let me (?:re|correct)|i mean|no,)"
-    r"[^\n]{0,120}?(?<![A-Za-z])([B-HJ](?![A-Za-z0-9'])|[AI](?=\s?(?:[).,:;]|$)))"
-)
-"""`Wait, no, B`: who says so takes back the letter before it."""
-
-
-def names_another(found: Choice) -> bool:
-    """True where a letter is followed by "but" or "wait" and another letter: `C. -2, but the closest is D`."""
-    if found.by != "letter":
-        return False
-    rest = found.rest[:300]
-    other, corrected = _BUT_ANOTHER.search(rest), _CORRECTED.search(rest)
-    return bool(
-        (other and other[1] not in found.letters and other[1] not in "AI")
-        or (corrected and corrected[1] not in found.letters)
-    )
-
-
-def value_given(part: str, asked: Asked) -> int | None:
-    """The choice whose value a text gives as its answer, or ends on: others may stand in it as well."""
-    stated = number_of_sentence(part, asked.question)
-    last = [m.group().strip() for m in quantities(part)][-1:]
-    for number in (stated, *last):
-        choice = read_by_text(number, asked.choices) if number else None
-        if choice is not None:
-            return choice.index
-    return None
 
 
 def value_of_span(span: Span, asked: Asked) -> Reading | None:
@@ -226,38 +143,7 @@ def value_of_span(span: Span, asked: Asked) -> Reading | None:
     return value_alone(span.text if span.closed else announced_clause(span.text), asked)
 
 
-_LABEL = re.compile(r"[(\[][A-J][)\]]")
-
-
-def value_alone(text: str, asked: Asked) -> Reading | None:
-    """A formula with digits, where there are choices that it may be compared with."""
-    bare = undressed(text)
-    if _LABEL.search(bare):
-        return None
-    return Reading(bare) if asked.choices and is_formula(bare) and any(c.isdigit() for c in bare) else None
-
-
-def negated(text: str) -> bool:
-    """True if a text denies something: what it mentions is then no answer."""
-    return _NEGATIVE.search(text) is not None
-
-
-_NEGATIVE = re.compile(
-    r"\b(?:not|cannot|never|neither|nor|except|incorrect|wrong|false)\b|n't\b|不|错|非|除", re.IGNORECASE
-)
-
-
 _OR_ANOTHER = re.compile(r"\b(?:though|but|or)\b[^.]{0,30}\b(?:could|might|may) (?:also )?be\b", re.IGNORECASE)
-
-
-def _echoes(clause: str, question: str) -> bool:
-    """True for four words or more that stand in the question as they are: what was asked, not an answer."""
-    words = tokens(clause)
-    n = len(words)
-    if n <= 3 or not question:
-        return False
-    asked = tokens(question[:4_000])
-    return any(asked[i : i + n] == words for i in range(len(asked) - n + 1))
 
 
 def announced_clause(text: str) -> str:
@@ -309,22 +195,61 @@ def hedges(text: str) -> bool:
     return any(key in low for key in _HEDGING) and _HEDGES.search(text) is not None
 
 
-def of_choice(found: Choice, asked: Asked) -> Reading:
-    """A choice as a reading; a letter followed by another choice's text is a hedge."""
-    return Reading(found.letters, choice=found, hedged=found.hedged or contradicts(found, asked.choices))
+# ---- from a short response
 
 
-def choice_by_truth(line: str, asked: Asked) -> Reading | None:
-    """The choice `yes` or `no` that a text beginning with yes or no means."""
-    truth = read_yes_no(line)
-    if truth is None or not asked.choices:
+def of_short(line: str, asked: Asked) -> Reading | None:
+    """A short response read as the answer itself; None where it gives none of its kind."""
+    if abstains(line) or line.rstrip().endswith("?"):
         return None
-    named = read_by_text("yes" if truth else "no", asked.choices) or read_by_text(
-        "true" if truth else "false", asked.choices
-    )
-    return of_choice(named, asked) if named else None
+    if hedges(line):
+        return Reading(line, hedged=True)
+    if asked.kind == "choice":
+        return choice_of_short(line, asked)
+    if asked.kind == "yes_no":
+        return leading_truth(line)
+    if asked.kind == "list":
+        if is_formula(line):
+            return Reading(first_formula(line) or line)
+        listed = bracketed(line) or numbers_listed(line, asked.question)
+        return Reading(listed or line)
+    if asked.kind in ("number", "math"):
+        if asked.kind == "number" and offers_two(line):
+            return Reading(line, hedged=True)
+        if not line.isascii() and (worded := read_quantity(line)) is not None and not worded.digits:
+            return Reading(line)  # 三分之二
+        if asked.kind == "number" and (result := _RESULT.fullmatch(line)):
+            return Reading(result[1])
+        prose = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
+        if is_formula(line) and not prose:
+            return Reading(first_formula(line) or line)
+        of_sentence = formula_of_sentence if asked.kind == "math" else number_of_sentence
+        found = of_sentence(line, asked.question)
+        return Reading(found) if found else None
+    if asked.numeric and read_quantity(line) is None:
+        return Reading(number_of_sentence(line, asked.question) or line)
+    last = told_at_the_end(line)
+    return Reading(undressed(line), prose=bool(last) or len(line.split()) > 6, also=last)
 
 
-def bounded(text: str, most: int = 300) -> str:
-    """Text for a verdict's `extracted`: one line, at most `most` characters."""
-    return " ".join(text.split())[:most]
+_RESULT = re.compile(
+    r"(?=[^=]*\d[^=]*[-+*/×÷x−])[-+*/×÷x−()$€£.,%\d\s]{3,120}=\s{0,2}([-−]?[$€£]?-?[\d.,]{1,24}\d|[$€£]?\d)\s?\.?"
+)
+"""A line of arithmetic, and what it comes to: `$109.53` of `$61.09 + $48.44 = $109.53.`"""
+
+
+_STATED = re.compile(
+    r"(?:the|it|this|that|these|they|its|he|she)\b(?P<before>[^,;:?!]{0,120}) "
+    r"(?:is|are|was|were|says|reads|shows)(?: called| named)? (?P<stated>[^,;:?!]{1,80}(?:, \d{4})?)"
+    r"|[A-Za-z ]{2,40}: (?P<labelled>[^,;:?!]{1,80})",
+    re.IGNORECASE,
+)
+_ANOTHER_VERB = re.compile(r"\b(?:is|are|was|were|has|have|and|or|but)\b", re.IGNORECASE)
+
+
+def told_at_the_end(sentence: str) -> tuple[str, ...]:
+    """What a sentence that denies nothing says last: `Paris` of "The capital is Paris." and of "Capital: Paris"."""
+    match = _STATED.fullmatch(sentence.strip().rstrip(".")) if not negated(sentence) else None
+    if match is None or _ANOTHER_VERB.search(match["before"] or ""):
+        return ()
+    return (undressed(match["stated"] or match["labelled"]),)

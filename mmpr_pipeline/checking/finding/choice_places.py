@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from mmpr_pipeline.checking.case import Asked
-from mmpr_pipeline.checking.finding.answer import (
+from mmpr_pipeline.checking.case import Asked, Reading
+from mmpr_pipeline.checking.finding.answer import hedges
+from mmpr_pipeline.checking.finding.choice_answer import (
     INSTEAD,
-    Reading,
+    LABELLED,
     choice_by_truth,
-    hedges,
+    lists_choices,
     names_another,
     negated,
     of_choice,
@@ -22,8 +22,6 @@ from mmpr_pipeline.checking.finding.reply import abstains
 from mmpr_pipeline.checking.finding.sentence_values import formula_of_sentence
 from mmpr_pipeline.checking.reading.choices import begins_with_own_text, by_index, choice_value, mentions, read_choice
 
-_LABELLED = re.compile(r"(?:[-*] )?(?:Option )?[(\[]?([A-J])[)\].:]")
-
 
 def judged_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     """The one choice of a list that is said to be right, where every other one is said to be wrong."""
@@ -32,7 +30,7 @@ def judged_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     items: dict[str, str] = {}
     letter = ""
     for s in said:
-        labelled = _LABELLED.match(s)
+        labelled = LABELLED.match(s)
         letter = labelled[1] if labelled else letter
         if letter:
             items[letter] = f"{items.get(letter, '')} {s[labelled.end() :] if labelled else s}"
@@ -54,11 +52,6 @@ def concluded_value(said: list[str], text: str, asked: Asked) -> list[Reading]:
     found = formula_of_sentence(said[-1], asked.question)
     value = value_alone(found, asked) if found else None
     return [value] if value else []
-
-
-def lists_choices(said: Sequence[str]) -> bool:
-    """True where several lines begin with different labels: the choices over again, none of them chosen."""
-    return len({m.group(1) for s in said if (m := _LABELLED.match(s))}) > 1
 
 
 def leading_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
@@ -174,7 +167,7 @@ def abstains_or_denies(choice: str) -> bool:
 
 def mentioned_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     """The one choice whose words a concluding sentence holds, the whole response, or its only sentences with any."""
-    if not asked.choices or (lists_choices(said) and _LABELLED.match(said[-1])):
+    if not asked.choices or (lists_choices(said) and LABELLED.match(said[-1])):
         return []
     for part in [*said[-1:], *restating(said, asked.question)[-1:], " ".join(said)]:
         named = mentions(part, asked.choices)

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from mmpr_pipeline.checking.case import Asked
+from mmpr_pipeline.checking.case import Asked, Reading
 from mmpr_pipeline.checking.finding import answer as reading
 from mmpr_pipeline.checking.finding.announcements import (
     A_LINE,
@@ -23,8 +23,8 @@ from mmpr_pipeline.checking.finding.announcements import (
     boxed_spans,
     tagged,
 )
-from mmpr_pipeline.checking.finding.answer import Reading, announced_clause
-from mmpr_pipeline.checking.finding.places import of_short, places
+from mmpr_pipeline.checking.finding.answer import announced_clause, of_short
+from mmpr_pipeline.checking.finding.places import places
 from mmpr_pipeline.checking.finding.reply import (
     abstains,
     first_sentence,
@@ -73,7 +73,9 @@ _ANSWERED = re.compile(r"\b(?:answer|solution)(?: is|\s?:)|\b(?:therefore|thus|h
 def _extract(text: str, asked: Asked) -> Extraction:
     if not text:
         return Extraction("none", "empty")
-    plain = _plain(text, asked)
+    plain = without_emphasis(fold_width(text))
+    if asked.kind == "choice":
+        plain = without_choice_list(plain, asked.choices)
     tried: list[str] = []
     unread = False
     bare = len(text) < 4 and text.isascii()  # too short for an announcement
@@ -109,7 +111,7 @@ _FEW_WORDS = re.compile(r"[A-Za-z]{2,20}(?: [A-Za-z]{2,20}){0,3}")
 
 
 def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
-    boxed = _joined_boxes(boxed_spans(plain), plain)
+    boxed = boxed_spans(plain)
     spans = sorted([*boxed, *tagged(plain), *_announced(plain, asked)], key=lambda span: span.start)
     if not spans:
         return None
@@ -184,31 +186,10 @@ def _agreed(found: Sequence[tuple[Span, Reading]], asked: Asked) -> Extraction:
     last_span, last = found[-1]
     if last.hedged:
         return Extraction("ambiguous", f"{last_span.rule}_hedged")
-    if any(not reading.same_answer(other, last, asked) for _, other in found):
+    if any(not reading.same_answer(other, last, asked) for _, other in found[:-1]):
         return Extraction("ambiguous", "several_answers")
     best = max((r for _, r in found), key=lambda r: r.weight)
     return Extraction("found", last_span.rule, best)
-
-
-_BETWEEN_BOXES = re.compile(
-    r"(?:\\q?quad|\\text\s?\{\s?(?:and|or)\s?\}|and|or|和|或|[\s,;$.()\[\]]|\\[()\[\],; ]){0,40}"
-    r"(?:[A-Za-z](?:_\{?\w\}?)?\s{0,2}=)?\s{0,3}"
-)
-
-
-def _joined_boxes(found: list[Span], text: str) -> list[Span]:
-    r"""Boxes that stand side by side in one sentence are one answer: `\boxed{1}, \boxed{2}` is `1, 2`."""
-    joined: list[Span] = []
-    for box in found:
-        before = joined[-1] if joined else None
-        between = text[before.end : box.start] if before else ""
-        if before and len(between) <= 40 and "\n\n" not in between and _BETWEEN_BOXES.fullmatch(between):
-            joiner = " or " if re.search(r"\bor\b|或", between) else ", "
-            content = before.text if before.text == box.text else f"{before.text}{joiner}{box.text}"
-            joined[-1] = Span(content, "boxed", FINAL, before.start, box.end, closed=True)
-        else:
-            joined.append(box)
-    return joined
 
 
 # ---- the response itself, and sentences
@@ -240,16 +221,13 @@ def unannounced(response: str, asked: Asked) -> Unannounced | None:
     text = prepare_reply(response).text
     if not text:
         return None
-    plain = _plain(text, asked)
+    plain = without_emphasis(fold_width(text))
+    if asked.kind == "choice":
+        plain = without_choice_list(plain, asked.choices)
     announced_one = _formal_and_stated(plain, text, asked, [])
     if (announced_one and announced_one.rule != _UNREAD) or _whole(plain, text, asked, []):
         return None
     return Unannounced(split_sentences(plain), text)
-
-
-def _plain(text: str, asked: Asked) -> str:
-    plain = without_emphasis(fold_width(text))
-    return without_choice_list(plain, asked.choices) if asked.kind == "choice" else plain
 
 
 def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:

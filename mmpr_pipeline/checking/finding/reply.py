@@ -57,21 +57,20 @@ def prepare_reply(response: str) -> Reply:
     question = _NEW_QUESTION.search(text) if ":" in text else None
     if question is not None and any(c.isalnum() for c in text[: question.start()]):
         text, further = text[: question.start()], text[question.end() :]
-    return Reply(_cleaned(text), _cleaned(further) if question else "")
-
-
-def _cleaned(text: str) -> str:
-    text = _CONTROL.sub(" \n", text) if "<" in text or "[/" in text else text
-    text = _CALCULATION.sub("", text) if "<<" in text else text
-    if "```" in text:
-        # A number in a program is not the answer: drop fenced blocks, unless nothing else is left or one holds a box.
-        outside = _FENCED.sub("\n", text)
-        boxed = "boxed" in text and "boxed" not in outside
-        text = text if boxed or not any(c.isalnum() for c in outside) else outside
-    text = text.strip()
-    if len(text) <= MAX_CHARS:
-        return text
-    return text[:_HEAD_CHARS].rstrip() + "\n" + text[_HEAD_CHARS - MAX_CHARS :].lstrip()
+    parts = []
+    for part in (text, further if question else ""):
+        part = _CONTROL.sub(" \n", part) if "<" in part or "[/" in part else part
+        part = _CALCULATION.sub("", part) if "<<" in part else part
+        if "```" in part:
+            # A number in a program is no answer: drop fenced blocks, unless nothing else is left or one holds a box.
+            outside = _FENCED.sub("\n", part)
+            boxed = "boxed" in part and "boxed" not in outside
+            part = part if boxed or not any(c.isalnum() for c in outside) else outside
+        part = part.strip()
+        if len(part) > MAX_CHARS:
+            part = part[:_HEAD_CHARS].rstrip() + "\n" + part[_HEAD_CHARS - MAX_CHARS :].lstrip()
+        parts.append(part)
+    return Reply(*parts)
 
 
 # ---- sentences
@@ -242,28 +241,15 @@ _ABSTAINS = tuple(
     )
 )
 """Each pattern is tried only on a text that holds one of its keys: most texts hold none."""
-_BARE = frozenset(
-    [
-        "n/a",
-        "na",
-        "none",
-        "unknown",
-        "undetermined",
-        "unclear",
-        "unanswerable",
-        "indeterminate",
-        "null",
-        "-",
-        "?",
-        "无",
-        "未知",
-    ]
+BARE_ABSTENTIONS = frozenset(
+    "n/a na none unknown undetermined unclear unanswerable indeterminate null - ? 无 未知".split()  # noqa: SIM905
 )
+"""What says so as the whole answer."""
 
 
 def abstains(text: str) -> bool:
     """Whether a text says that the answer is unknown, cannot be determined, or is missing."""
-    if is_bare_abstention(text):
+    if undressed(text[:60]).casefold() in BARE_ABSTENTIONS:
         return True
     low = text[:2_000].lower().replace("’", "'")
     for keys, pattern in _ABSTAINS:
@@ -273,8 +259,3 @@ def abstains(text: str) -> bool:
                     return True
                 break
     return False
-
-
-def is_bare_abstention(text: str) -> bool:
-    """True for `N/A`, `unknown` and the like as the whole answer."""
-    return undressed(text[:60]).casefold() in _BARE

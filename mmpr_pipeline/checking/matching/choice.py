@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mmpr_pipeline.checking.case import Match
-from mmpr_pipeline.checking.finding.sentence_values import is_formula
+from mmpr_pipeline.checking.case import Asked, Match, Reading
+from mmpr_pipeline.checking.finding.numbers import is_formula
 from mmpr_pipeline.checking.matching.math import match_math
 from mmpr_pipeline.checking.reading.choices import Choice, canonical, contradicts, gold_letters
 from mmpr_pipeline.checking.reading.letters import gold_yes_no
@@ -84,3 +84,12 @@ def match_yes_no(said: bool | None, gold: str) -> Match:
     if said is None:
         return Match("unparseable", "yes_no_unclear")
     return Match("correct", "yes_no") if said == wanted else Match("incorrect", "yes_no")
+
+
+def match_chosen(found: Reading, gold: str, asked: Asked) -> Match:
+    """Compare the choice that was read, or else the value, with the gold."""
+    if found.choice is None:
+        return match_value(found.text, gold, asked.choices, asked.question)
+    if value_contradicts(found.choice, asked.choices):
+        return Match("unparseable", "choice_letter_against_value", found.choice.letters)
+    return match_choice(found.choice, gold, asked.choices)

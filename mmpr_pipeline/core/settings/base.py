@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.config import JsonDict
 
-from mmpr_pipeline.core.errors import MOST_NAMES, ConfigError, nearest
+from mmpr_pipeline.core.errors import MOST_NAMES, ConfigError, MmprError, nearest
 from mmpr_pipeline.core.settings.declared import choices, declared_settings, plain_types
 
 OPERATIONAL: JsonDict = {"operational": True}
@@ -190,7 +190,8 @@ def _line(error: Any, path: Sequence[str], fields: Sequence[str], model: type[Ba
     flag = flags.get(dotted, "").partition("/")[0]
     name = dotted if not flag else flag if flag == f"--{dotted}" else f"{flag} ({dotted})"
     if kind == "value_error":
-        said = str(context.get("error", error["msg"]))
+        raised = context.get("error")
+        said = f"{raised.message} {raised.remedy}" if isinstance(raised, MmprError) else str(raised or error["msg"])
         return f"{name}: {said}" if name else said
     if kind == "missing":
         return f"{name} is missing"

@@ -60,7 +60,7 @@ class ExportedQuestion(TypedDict):
 
 @dataclass(frozen=True)
 class Built:
-    """A finished dataset of so many shards, to be exported into a folder called `name`."""
+    """A finished dataset, its number of shards, and the name of the folder that it is exported into."""
 
     store: Store
     shards: int
@@ -97,7 +97,7 @@ class Built:
 
     def fetch(self, kind: str, shard: int, folder: Path) -> Path:
         """A data file of a shard, on this machine. Raises DatasetError where it is not what its manifest says."""
-        key = layout.data(kind, shard, self.shards)
+        key = layout.shard_key(kind, shard, self.shards)
         return sound_file(self.store, key, self.hashes[key], folder)
 
 

@@ -54,30 +54,21 @@ SCHEMAS: dict[str, pa.Schema] = {
 """Kinds of Arrow files and their schemas."""
 
 
-def data(kind: str, shard: int, num_shards: int) -> str:
-    """Key of the Arrow file of one kind (`pairs`, `images`, `rollouts`, `questions`) of a shard."""
-    return f"{kind}/{kind}-{_part(shard, num_shards)}.arrow"
-
-
-def manifest(shard: int, num_shards: int) -> str:
-    """Key of a shard's manifest."""
-    return f"manifests/{_part(shard, num_shards)}.json"
-
-
-def journal(shard: int, num_shards: int) -> str:
-    """Prefix of a shard's journal."""
-    return f"{JOURNALS}{_part(shard, num_shards)}"
+def shard_key(kind: str, shard: int, num_shards: int) -> str:
+    """Key of a file of a shard: an Arrow file (`pairs`, `images`, `rollouts`, `questions`), or its `manifest`; or the
+    prefix of its `journal`."""
+    part = f"{shard:05d}-of-{num_shards:05d}"
+    if kind == "manifest":
+        return f"manifests/{part}.json"
+    return f"{JOURNALS}{part}" if kind == "journal" else f"{kind}/{kind}-{part}.arrow"
 
 
 def expected(num_shards: int) -> set[str]:
-    """Every key of a finished dataset of `of` shards."""
+    """Every key of a finished dataset of `num_shards` shards."""
     keys = {CONFIG, SUMMARY}
     for shard in range(num_shards):
-        keys |= {manifest(shard, num_shards), *(data(kind, shard, num_shards) for kind in SCHEMAS)}
+        keys |= {shard_key(kind, shard, num_shards) for kind in ("manifest", *SCHEMAS)}
     return keys
-
-
-_part = "{:05d}-of-{:05d}".format
 
 
 class Counts(Record):
@@ -202,10 +193,8 @@ class RunningCounts:
         else:
             self._groups[row.status][row.reason or "unknown"] += 1
         self._groups["pairs"].update(pair.strategy for pair in outcome.pairs)
-        self._groups["rollouts"].update(
-            counted(rollout.outcome, rollout.parent, rollout.prompt_version) for rollout in outcome.rollouts
-        )
         for rollout in outcome.rollouts:
+            self._groups["rollouts"][counted(rollout.outcome, rollout.parent, rollout.prompt_version)] += 1
             if name := counted_as(rollout.prompt_version):
                 self._groups["beside_tokens"][name] += rollout.tokens
         if row.reason in UNDECIDED_VOTES or any(pair.strategy == "vote" for pair in outcome.pairs):

@@ -50,7 +50,7 @@ def load(out: str | Path) -> datasets.Dataset:
     features = pair_features()
     parts = []
     for manifest in manifests:
-        unpacked = folder / Path(layout.data("pairs", manifest.shard, shards)).name
+        unpacked = folder / Path(layout.shard_key("pairs", manifest.shard, shards)).name
         if not unpacked.is_file():
             _unpack(store, manifest, unpacked, features.arrow_schema)
         info = datasets.DatasetInfo(features=features)
@@ -75,7 +75,7 @@ def _unpack(store: Store, manifest: Manifest, target: Path, schema: pa.Schema) -
     """Write a shard's pairs as `datasets` maps them: an uncompressed stream, with addresses of images."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{uuid.uuid4().hex}")
-    images, pairs = (layout.data(kind, manifest.shard, manifest.of) for kind in ("images", "pairs"))
+    images, pairs = (layout.shard_key(kind, manifest.shard, manifest.of) for kind in ("images", "pairs"))
     prefix = image_prefix(store, images)
     try:
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:

@@ -142,7 +142,7 @@ class ShardFiles:
 
     def path(self, kind: str) -> Path:
         """The file of one kind, on this machine."""
-        return self._store.local_copy(layout.data(kind, self.shard, self._of))
+        return self._store.local_copy(layout.shard_key(kind, self.shard, self._of))
 
 
 def _runs(path: Path) -> dict[str, list[Run]]:
@@ -180,9 +180,9 @@ class StoredQuestion:
 
 def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[StoredQuestion]:
     """Every row of a finished shard, in order. Raises DatasetError where its files contradict each other."""
-    name = layout.manifest(shard, num_shards)
+    name = layout.shard_key("manifest", shard, num_shards)
     hashes = read_manifest(store.read(name), name).hashes
-    keys = {kind: layout.data(kind, shard, num_shards) for kind in ("questions", "rollouts", "images")}
+    keys = {kind: layout.shard_key(kind, shard, num_shards) for kind in ("questions", "rollouts", "images")}
     paths = {kind: sound_file(store, key, hashes[key]) for kind, key in keys.items()}
     images = ShardImages(paths["images"])
     groups = groupby(_rows(paths["rollouts"]), key=lambda row: row["question_id"])
@@ -196,7 +196,9 @@ def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[Stor
             )
             ahead = next(groups, None)
         if row.rollouts and not rollouts:
-            raise DatasetError(f"{layout.data('rollouts', shard, num_shards)} lacks the rollouts of {row.source_id}.")
+            raise DatasetError(
+                f"{layout.shard_key('rollouts', shard, num_shards)} lacks the rollouts of {row.source_id}."
+            )
         yield StoredQuestion(row, tuple(images[sha256] for sha256 in row.images), rollouts)
 
 

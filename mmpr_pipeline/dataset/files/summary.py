@@ -141,7 +141,7 @@ def manifests_of(store: Store, shards: int, only: Iterable[int] | None = None) -
     another build."""
     first: Manifest | None = None
     for shard in range(shards) if only is None else only:
-        key = layout.manifest(shard, shards)
+        key = layout.shard_key("manifest", shard, shards)
         try:
             manifest = read_manifest(store.read(key), key)
         except MissingKeyError:
@@ -160,8 +160,9 @@ def manifests_of(store: Store, shards: int, only: Iterable[int] | None = None) -
             )
         first = first or manifest
         if manifest.identity != first.identity:
+            other = layout.shard_key("manifest", first.shard, shards)
             raise DatasetError(
-                f"{store.url}/{key} was built with other settings than {layout.manifest(first.shard, shards)}.",
+                f"{store.url}/{key} was built with other settings than {other}.",
                 remedy="Where one of them is damaged, bring it back from a copy.",
             )
         yield manifest

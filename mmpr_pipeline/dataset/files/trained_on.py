@@ -57,7 +57,7 @@ def write_trained_on(data: str, folder: Path, base: Path | None = None) -> Train
     shards = shards_of(store)
     found: tuple[set[int], set[int], set[int]] = (set(), set(), set())
     for shard in range(shards):
-        for batch in record_batches(store.local_copy(layout.data("pairs", shard, shards))):
+        for batch in record_batches(store.local_copy(layout.shard_key("pairs", shard, shards))):
             columns = [batch[name].to_pylist() for name in _COLUMNS]
             found[0].update(map(_of_hex, columns[0]))
             found[1].update(_of_hex(image) for images in columns[1] for image in images)

@@ -5,18 +5,16 @@ Arrow files are written in bounded batches from records, column by column.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.files import sha256_of
-from mmpr_pipeline.core.records import Image, QuestionOutcome, Record
+from mmpr_pipeline.core.records import QuestionOutcome, Record
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.layout import FileEntry, Manifest, RunningCounts
 from mmpr_pipeline.storage import Store
@@ -76,31 +74,21 @@ def _encodable(value: Any) -> Any:
 
 
 class ShardWriter:
-    """A context manager: `add` every outcome of the shard in order, then `finish`. Without `finish` nothing stays.
+    """`add` every outcome of the shard in order, then `finish`. `folder`: a workspace of the store.
 
     Memory holds one batch of each file and the names of the shard's images, whatever the shard's size.
     """
 
-    def __init__(self, store: Store, shard: int, num_shards: int, identity: str, *, rehearsal: bool = False) -> None:
+    def __init__(
+        self, store: Store, folder: Path, shard: int, num_shards: int, identity: str, *, rehearsal: bool = False
+    ) -> None:
         self._store, self._shard, self._of, self._identity = store, shard, num_shards, identity
         self._rehearsal = rehearsal
-        self._stored: set[bytes] = set()
-        self._by_source: dict[str, RunningCounts] = {}
-        self._stored_by_source: dict[str, set[bytes]] = {}
-        self._total = RunningCounts()
-        self._resources = ExitStack()
-        self._files: dict[str, RecordFile] = {}
-
-    def __enter__(self) -> Self:
-        folder = self._resources.enter_context(self._store.workspace())
         self._files = {kind: RecordFile(folder / kind, schema) for kind, schema in layout.SCHEMAS.items()}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # The workspace must see the error: it tells what a full disk means.
-        self._resources.__exit__(kind, error, trace)
+        self._total = RunningCounts()
+        self._by_source: dict[str, RunningCounts] = {}
+        self._stored: set[bytes] = set()
+        self._stored_by_source: dict[str, set[bytes]] = {}
 
     def add(self, outcome: QuestionOutcome) -> None:
         """Write one question with its images, rollouts and pairs; the caller's order is the shard's order.
@@ -123,17 +111,20 @@ class ShardWriter:
         wrong = [name for name, (stated, found) in facts.items() if stated != found]
         if wrong:
             raise DatasetError(f"The outcome of {row.source} {row.source_id} contradicts itself: {', '.join(wrong)}.")
-        new = self._keep(self._stored, outcome.images)
-        self._files["questions"].add([outcome.row], 500)
+        # Images not stored before, in the shard, and those new to the source.
+        images = {bytes.fromhex(image.sha256): image for image in outcome.images}
+        new = [image for name, image in images.items() if name not in self._stored]
+        of_source = self._stored_by_source.setdefault(row.source, set())
+        self._total.add(outcome, len(new))
+        self._by_source.setdefault(row.source, RunningCounts()).add(outcome, len(images.keys() - of_source))
+        self._stored.update(images)
+        of_source.update(images)
+        self._files["questions"].add([row], 500)
         self._files["images"].add(new, sum(len(image.data) for image in new))
         self._files["rollouts"].add(outcome.rollouts, sum(len(r.text) + 300 for r in outcome.rollouts))
         self._files["pairs"].add(
             outcome.pairs, sum(len(p.chosen) + len(p.rejected) + len(p.prompt) * 2 + 500 for p in outcome.pairs)
         )
-        self._total.add(outcome, len(new))
-        source = outcome.row.source
-        new_to_source = self._keep(self._stored_by_source.setdefault(source, set()), outcome.images)
-        self._by_source.setdefault(source, RunningCounts()).add(outcome, len(new_to_source))
 
     def finish(self) -> Manifest:
         """Put the files, then the manifest, and return the manifest.
@@ -143,7 +134,7 @@ class ShardWriter:
         files = []
         for kind, file in sorted(self._files.items()):
             file.close()
-            place = layout.data(kind, self._shard, self._of)
+            place = layout.shard_key(kind, self._shard, self._of)
             size = file.path.stat().st_size
             files.append(FileEntry(path=place, sha256=sha256_of(file.path), bytes=size, rows=file.rows))
         manifest = Manifest(
@@ -157,24 +148,13 @@ class ShardWriter:
         )
         if not all(counts.adds_up() for counts in (manifest.counts, *manifest.sources.values())):
             raise DatasetError(f"Shard {self._shard} has lost questions: {manifest.counts}")
-        key, raw = layout.manifest(self._shard, self._of), manifest.encode()
+        key, raw = layout.shard_key("manifest", self._shard, self._of), manifest.encode()
         if not self._store.exists(key):  # a finished shard's files are never written over
             for kind, file in sorted(self._files.items()):
-                self._store.put_file(layout.data(kind, self._shard, self._of), file.path)
+                self._store.put_file(layout.shard_key(kind, self._shard, self._of), file.path)
         if not self._store.create(key, raw) and self._store.read(key) != raw:
             raise DatasetError(
                 f"{key} already exists with other content.",
                 remedy="Was this output made by another version of mmpr? Build into a new output.",
             )
         return manifest
-
-    @staticmethod
-    def _keep(stored: set[bytes], images: Iterable[Image]) -> list[Image]:
-        """Images not stored before, which now are."""
-        new = []
-        for image in images:
-            name = bytes.fromhex(image.sha256)
-            if name not in stored:
-                stored.add(name)
-                new.append(image)
-        return new

@@ -269,5 +269,5 @@ def front_matter(facts: Facts, name: str, parquet_bytes: int, arrow_bytes: int) 
 
 
 def size_category(rows: int) -> str:
-    """The Hub's name for so many rows."""
+    """The Hub's name for a number of rows."""
     return next((name for limit, name in _SIZES if rows < limit), "100M<n<1B")

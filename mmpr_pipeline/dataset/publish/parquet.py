@@ -31,7 +31,7 @@ WRITER = "1"
 
 GROUP_ROWS = 1000
 GROUP_BYTES = 64 << 20
-"""A row group ends before the question that would take it over so many rows or bytes of images, decoded."""
+"""A row group ends before the question that would take it over these rows, or these bytes of decoded images."""
 
 LARGEST_GROUP_BYTES = 1 << 30
 """Where even one question is cut: Arrow's plain binary columns end at 2 GiB."""
@@ -87,7 +87,7 @@ def shard_groups(
     With `hashes` (sha256 by key) a file that is not what it should be raises DatasetError, before anything is given.
     """
     with TemporaryDirectory(prefix="mmpr-") as folder:
-        keys = [layout.data(kind, shard, num_shards) for kind in ("pairs", "images")]
+        keys = [layout.shard_key(kind, shard, num_shards) for kind in ("pairs", "images")]
         place = Path(folder)
         pairs, images = (
             sound_file(store, key, hashes[key], place) if hashes else store.fetch(key, place) for key in keys

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 COMMIT_FILES = 64
 COMMIT_BYTES = 20 << 30
-"""A commit is made after so many files or bytes: what a killed run uploaded without a commit is found again too, but
+"""A commit is made after this many files or bytes: what a killed run uploaded without a commit is found again too, but
 the Hub drops it after a while."""
 
 
@@ -51,7 +51,7 @@ class Publication:
     name: str
     url: str
     files: dict[str, int]
-    """Bytes of each file; in a dry run about so many."""
+    """Bytes of each file; in a dry run an estimate."""
     rows: int
     warnings: tuple[str, ...]
     card: str

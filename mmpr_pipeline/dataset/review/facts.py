@@ -96,7 +96,7 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
     sums: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4, np.int64))
     for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
-            path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
+            path = store.fetch(layout.shard_key("pairs", shard, shards), Path(folder))
             for batch in record_batches(path, [*TOLD, "source", "strategy", "chosen", "rejected"]):
                 for name in TOLD:
                     counts = batch[name].value_counts().to_pylist()

@@ -48,10 +48,10 @@ def pick_pairs(out: str | Path, number: int, seed: int) -> list[PickedPair]:
                 return picked
             place = bisect_right(ends, position) - 1
             shard = done[place]
-            pair = _row(store.local_copy(layout.data("pairs", shard, shards)), position - ends[place])
+            pair = _row(store.local_copy(layout.shard_key("pairs", shard, shards)), position - ends[place])
             if pair["pair_id"] not in seen and not (strict and pair["question_id"] in seen):
                 seen |= {pair["pair_id"], pair["question_id"]}
-                images = ShardImages(store.local_copy(layout.data("images", shard, shards)))
+                images = ShardImages(store.local_copy(layout.shard_key("images", shard, shards)))
                 sizes = [(images.format(name), *images.size(name)) for name in pair["images"] if name in images]
                 picked.append({**pair, "image_sizes": sizes, "shard": shard})
     return picked

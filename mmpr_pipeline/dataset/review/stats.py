@@ -114,7 +114,7 @@ def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -
     per_question = LengthHistogram()
     for number, manifest in enumerate(manifests_of(store, shards, done)):
         with TemporaryDirectory(prefix="mmpr-") as folder:
-            pairs, questions = (layout.data(kind, manifest.shard, shards) for kind in ("pairs", "questions"))
+            pairs, questions = (layout.shard_key(kind, manifest.shard, shards) for kind in ("pairs", "questions"))
             _add_pairs(sound_file(store, pairs, manifest.hashes[pairs], Path(folder)), groups)
             path = sound_file(store, questions, manifest.hashes[questions], Path(folder))
             _add_questions(path, solved, per_question)

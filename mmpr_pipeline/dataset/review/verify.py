@@ -111,7 +111,7 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
     ids = _PairIds()
     identity: str | None = None
     for shard in range(num_shards):
-        key = layout.manifest(shard, num_shards)
+        key = layout.shard_key("manifest", shard, num_shards)
         if key in manifests and (manifest := _manifest(store, key, shard, num_shards, report)) is not None:
             if manifest.identity != (identity := identity or manifest.identity):
                 report.add("other_identity", key, "built with other settings than the shards before")
@@ -131,10 +131,10 @@ def _check_names(keys: set[str], manifests: set[str], num_shards: int, report: R
     """Every file that must be there is, and no other; of shards that are not finished nothing must be there."""
     expected = layout.expected(num_shards)
     unmade = {
-        layout.data(kind, shard, num_shards)
+        layout.shard_key(kind, shard, num_shards)
         for shard in range(num_shards)
         for kind in layout.SCHEMAS
-        if layout.manifest(shard, num_shards) not in manifests
+        if layout.shard_key("manifest", shard, num_shards) not in manifests
     }
     for key in sorted(expected - keys):
         if key == layout.SUMMARY or key.startswith("manifests/"):
@@ -161,7 +161,7 @@ def _manifest(store: Store, key: str, shard: int, num_shards: int, report: Repor
         report.add("bad_manifest", key, f"states shard {manifest.shard} of {manifest.of}, {manifest.schema_version}")
         return None
     named = [entry.path for entry in manifest.files]
-    if sorted(named) != sorted(layout.data(kind, shard, num_shards) for kind in layout.SCHEMAS):
+    if sorted(named) != sorted(layout.shard_key(kind, shard, num_shards) for kind in layout.SCHEMAS):
         report.add("bad_manifest", key, "names other files than those of its shard")
         return None
     if not all(counts.adds_up() for counts in (manifest.counts, *manifest.sources.values())):
@@ -242,7 +242,7 @@ def _check_shared_ids(store: Store, num_shards: int, ids: _PairIds, report: Repo
         return
     first: dict[str, int] = {}
     for shard in ids.shards:
-        for pair_id in set(_pair_ids(store, layout.data("pairs", shard, num_shards))):
+        for pair_id in set(_pair_ids(store, layout.shard_key("pairs", shard, num_shards))):
             if _is_hex(pair_id) and int(pair_id[:16], 16) in candidates and first.setdefault(pair_id, shard) != shard:
                 report.add("duplicate_pair", f"shard {shard}", f"pair {pair_id} is in shard {first[pair_id]} too")
 

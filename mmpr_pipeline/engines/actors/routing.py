@@ -42,7 +42,7 @@ FIRST_GUESS = 512
 """Tokens of a response and of a prompt, until some have been seen."""
 
 MEMORY = 64
-"""About so many of the latest answers decide what lengths are expected."""
+"""About this many of the latest answers decide what lengths are expected."""
 
 MOST_QUESTIONS = 512
 """Most questions that a worker has in flight: each holds its images, and so do some that are read ahead."""

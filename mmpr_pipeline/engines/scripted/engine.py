@@ -13,12 +13,13 @@ import math
 import os
 import re
 import signal
+import string
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Question, Rollout
@@ -31,46 +32,13 @@ from mmpr_pipeline.engines.engine import (
     request_name,
 )
 from mmpr_pipeline.engines.registry import EngineKind
-from mmpr_pipeline.engines.scripted.text import closing, ending_without_answer, prose, wrong_answer
-from mmpr_pipeline.rollouts.prompts import BLIND, THINK_END, THINK_START, aside_of
+from mmpr_pipeline.engines.scripted.script import EN_SENTENCES, FAULTS, OTHER_WORDS, ZH_SENTENCES, Script
+from mmpr_pipeline.rollouts.prompts import BLIND, THINK_END, THINK_START, THINKS, aside_of
 
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
+_EN_WORDS, _ZH_CHARS = 7, 10  # about how many tokens one sentence has
 _TOKEN = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s\u3000-\u9fff\uff00-\uffef]+\s*|\s+")
 _MASK = 2**64 - 1
-
-
-class Script(BaseModel):
-    """What the fake model does."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    solve_rate: float = Field(default=0.5, ge=0, le=1, description="Share of rollouts that are right.")
-    extremes: float = Field(default=0.2, ge=0, le=1, description="Share of questions always right or always wrong.")
-    blind_rate: float = Field(default=0.1, ge=0, le=1, description="The same, of answers without the image.")
-    unparseable_rate: float = Field(default=0.02, ge=0, le=1, description="Share of rollouts that state no answer.")
-    sloppy_rate: float = Field(default=0.0, ge=0, le=1, description="Share of answers that lack the form asked for.")
-    tokens: int = Field(default=40, ge=1, description="About how many words a response has.")
-    variety: int = Field(default=2**32, ge=1, description="Different chains of thought that exist.")
-    latency: float = Field(default=0.0, ge=0, description="Seconds that each request takes.")
-    fail_on: tuple[str, ...] = Field(default=(), description="source_ids that are refused.")
-    fail_reason: str = Field(default="prompt_too_long", description="Reason of those refusals.")
-    crash_on: tuple[str, ...] = Field(default=(), description="source_ids that kill the engine's process each time.")
-    kill_after: int | None = Field(default=None, ge=0, description="Requests served before the process kills itself.")
-    kill_marker: str | None = Field(default=None, description="File left by `kill_after`: it happens only once.")
-    hang_on: tuple[str, ...] = Field(default=(), description="source_ids at which the engine stops, each time.")
-    hang_once: str | None = Field(default=None, description="File left when an engine stops at its third request.")
-    noise: bool = Field(
-        default=False, description="Draw other responses in every process, as engines on GPUs do: seeds decide nothing."
-    )
-    memory: int | None = Field(
-        default=None, ge=1, description="Rollouts in flight above which the engine runs out of memory."
-    )
-    crowd: int | None = Field(
-        default=None, ge=1, description="Rollouts in flight above which the engine's process is killed."
-    )
-    refuse_while: str | None = Field(default=None, description="A file: while it is there, no engine starts.")
-    load_latency: float = Field(default=0.0, ge=0, description="Seconds that an engine takes to start.")
-    fail_while: str | None = Field(default=None, description="A file: while it is there, requests fail.")
-    log: str | None = Field(default=None, description="File to which every served request is added, a line each.")
 
 
 def parse_script(script: Mapping[str, object]) -> Script:
@@ -144,7 +112,7 @@ class ScriptedEngine:
             raise ItemRejected("too_short_to_cut", f"{len(pieces)} tokens")
         prefix = "".join(pieces[:kept])
         bits = _mix(_digest(parent.text) ^ _mix(request.seed ^ self._salt))
-        rest = prose(bits, self._script.tokens // 2 + 1, request.question.language)
+        rest = _prose(bits, self._script.tokens // 2 + 1, request.question.language)
         rest += THINK_END if THINK_START in prefix and THINK_END not in prefix else ""
         text, tokens, finish = _clip(prefix + rest, kept + request.decoding.max_tokens)
         self._served(f"{request.question.question_id} continue/{parent.index}", 1, tokens - kept)
@@ -171,15 +139,23 @@ class ScriptedEngine:
         # Three independent draws from one 64-bit number: right or wrong, parseable or not, which chain of thought.
         chance, parseable = (bits & 0xFFFFF) / 2**20, ((bits >> 20) & 0xFFFF) / 2**16
         chain = _mix(bits) % script.variety
-        text = prose(_mix(chain), script.tokens, question.language)
+        text = _prose(_mix(chain), script.tokens, question.language)
         asked = question if question.answer is not None else _voted_on(question, request.prompt_version)
         if asked is not None:
             if parseable < script.unparseable_rate:
-                text += ending_without_answer(question.language)
+                text += _ending_without_answer(question.language)
             else:
-                answer = asked.answer or "" if chance < rate else wrong_answer(asked, _mix(bits + 1))
+                answer = asked.answer or "" if chance < rate else _wrong_answer(asked, _mix(bits + 1))
                 sloppy = (_mix(bits + 2) & 0xFFFF) / 2**16 < script.sloppy_rate
-                text = f"{text} The answer is {answer}." if sloppy else closing(text, answer, request.prompt_version)
+                style = request.prompt_version
+                if sloppy:
+                    text = f"{text} The answer is {answer}."
+                elif style.startswith("direct"):
+                    text = answer
+                else:  # the chain of thought with its answer, stated as the prompt's style asks
+                    text = f"{THINK_START}{text}{THINK_END}" if style.startswith(THINKS) else text
+                    final = "最终答案：" if "-zh" in style else "Final answer: "
+                    text = f"{text}\n\\boxed{{{answer}}}" if "boxed" in style else f"{text}\n{final}{answer}"
         text, tokens, finish = _clip(text, request.decoding.max_tokens)
         return request.prefix + text, tokens, finish
 
@@ -238,6 +214,46 @@ def _first(marker: str) -> bool:
     return True
 
 
+def _prose(bits: int, tokens: int, language: str) -> str:
+    """Sentences of about `tokens` tokens chosen by `bits`; the first names a number, so that chains rarely repeat."""
+    sentences, size, gap = (ZH_SENTENCES, _ZH_CHARS, "") if language == "zh" else (EN_SENTENCES, _EN_WORDS, " ")
+    value = bits >> 40
+    opening = f"设这个值为{value}。" if language == "zh" else f"Let the value be {value}."
+    chosen = [sentences[(bits >> (4 * (i % 10)) ^ i) & 15] for i in range(max(tokens // size - 1, 0))]
+    return gap.join([opening, *chosen])
+
+
+def _ending_without_answer(language: str) -> str:
+    """An ending without an answer."""
+    return "我无法确定。" if language == "zh" else " It cannot be told from this."
+
+
+def _wrong_answer(question: Question, bits: int) -> str:
+    """An answer that someone could have given: another choice, another number, the opposite, another word."""
+    gold = question.answer or ""
+    if len(question.choices) > 1:
+        letters = string.ascii_uppercase[: len(question.choices)]
+        right = gold.strip().upper()
+        others = [
+            letter
+            for letter, choice in zip(letters, question.choices, strict=False)
+            if letter != right and choice != gold.strip()
+        ]
+        return others[bits % len(others)] if others else "none of these"
+    if question.kind == "yes_no":
+        return "no" if gold.strip().lower() in {"yes", "true", "1"} else "yes"
+    number = _NUMBER.search(gold)
+    if number:
+        decimals = len(number[0].partition(".")[2])
+        units = round(float(number[0]) * 10**decimals)
+        # A slip of at least a tenth: no tolerance takes it for right.
+        other = f"{(units + (1 + bits % 9) * max(units // 5, 1)) / 10**decimals:.{decimals}f}"
+        return gold[: number.start()] + other + gold[number.end() :]
+    golds = {gold.strip().lower(), *(a.strip().lower() for a in question.answers)}
+    others = [word for word in OTHER_WORDS if word.lower() not in golds]
+    return others[bits % len(others)]
+
+
 def _clip(text: str, max_tokens: int) -> tuple[str, int, FinishReason]:
     tokens = len(text.split()) if text.isascii() else len(_TOKEN.findall(text))
     if tokens <= max_tokens:
@@ -257,26 +273,9 @@ def _mix(x: int) -> int:
     return x ^ (x >> 31)
 
 
-_FAULTS = frozenset(
-    {
-        "latency",
-        "kill_after",
-        "kill_marker",
-        "hang_once",
-        "log",
-        "memory",
-        "crowd",
-        "refuse_while",
-        "load_latency",
-        "fail_while",
-    }
-)
-"""Settings that change what happens to an engine, and nothing of what it answers."""
-
-
 KIND = EngineKind(
     make=lambda settings: ScriptedEngine(parse_script(settings.script), settings.max_num_seqs),
     identity=lambda settings: {
-        "name": "scripted", "script": {name: value for name, value in settings.script.items() if name not in _FAULTS}
+        "name": "scripted", "script": {name: value for name, value in settings.script.items() if name not in FAULTS}
     },
 )  # fmt: skip

@@ -29,7 +29,7 @@ FIRST_SHARE = 0.5
 """Share of the longest response allowed that is expected before any has ended."""
 
 MEMORY = 64
-"""About so many of the latest responses decide what length is expected."""
+"""About this many of the latest responses decide what length is expected."""
 
 AGES = 1.5
 """Least that a response is expected to come to, as a multiple of what those that run have now: those that end first are

@@ -50,7 +50,7 @@ class Sizes:
         return 2 * self.layers * self.kv_heads * self.head_size * self.kv_element
 
     def prompt(self, images: int, tiles: float) -> int:
-        """Tokens of a prompt with so many images, each cut into so many tiles."""
+        """Tokens of a prompt with `images` images, each cut into `tiles` tiles."""
         thumbnail = 1 if tiles > 1 else 0
         return round(images * (tiles + thumbnail) * self.tile_tokens) + TEXT_TOKENS
 

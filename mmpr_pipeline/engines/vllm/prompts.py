@@ -147,7 +147,7 @@ class PromptBuilder:
     def _prepare(
         self, rendered: Any, request: SampleRequest | ContinueRequest, n: int, request_id: str, top: int | None = None
     ) -> Prepared:
-        """`top`: tell the log-probabilities of so many likeliest tokens at each place."""
+        """`top`: how many of the likeliest tokens at each place come with their log-probabilities."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 

@@ -61,7 +61,7 @@ def read_items(benchmark: Benchmark, config: EvalConfig) -> Iterator[BenchmarkIt
     index = source.index(whole)
     part = 0
     for number, (row, found) in enumerate(source.read_with_rows(index, 0, index.rows)):
-        known = {} if isinstance(row, Unreadable) else {name: _value(row, name) for name in benchmark.columns()}
+        known = {} if isinstance(row, Unreadable) else {name: lookup(row, name) for name in benchmark.columns()}
         if any((cell_text(known.get(name)) or "") not in values for name, values in benchmark.where.items()):
             continue
         if isinstance(found, Reject) and found.reason == "not_selected":
@@ -82,13 +82,6 @@ def _source(benchmark: Benchmark, config: EvalConfig) -> Source:
     if isinstance(benchmark.rows, str):
         return open_source(benchmark.rows, config.data_root)
     return Source(benchmark.rows, Path(config.benchmark_data or config.data_root or ".").resolve())
-
-
-def _value(row: Any, column: str) -> Any:
-    try:
-        return lookup(row, column)
-    except KeyError:
-        return None
 
 
 def _item(benchmark: Benchmark, question: Question, row: dict[str, object], number: int) -> BenchmarkItem:

@@ -18,9 +18,8 @@ from mmpr_pipeline.evaluation.running.kept import StoredScores
 from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
 from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.rollouts.prompts import THINK_END, asks_for_thinking
-from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
-from mmpr_pipeline.rollouts.verdicts import unusable_verdict
+from mmpr_pipeline.rollouts.prompts import THINK_END, THINKS
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed, unusable_verdict
 
 Done = Callable[[int, int], None]
 """Told the items that are scored, and of how many as far as is known."""
@@ -129,4 +128,4 @@ def _graded(score: Score, item: BenchmarkItem, response: Rollout) -> Graded:
 
 def _without_thinking(response: Rollout) -> str:
     text = response.text
-    return text.rpartition(THINK_END)[2].strip() if asks_for_thinking(response.prompt_version) else text
+    return text.rpartition(THINK_END)[2].strip() if response.prompt_version.startswith(THINKS) else text

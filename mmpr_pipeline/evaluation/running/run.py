@@ -81,9 +81,9 @@ async def _run(config: EvalConfig, store: Store | None, progress: Progress, noti
         stack.callback(memory.close)
         prepared, not_run = _prepare(benchmarks, config, judge, memory)
         _tell_cost(prepared, config, len(names) * len(modes), notify)
-        planned = config.engine.planned_for(tiles_of(each.benchmark, config) for each in prepared)
+        most_tiles = max([config.engine.most_tiles, *(tiles_of(each.benchmark, config) for each in prepared)])
         for name in names:
-            engine = _Late(planned.model_copy(update={"model": name}))
+            engine = _Late(config.engine.model_copy(update={"model": name, "most_tiles": most_tiles}))
             try:
                 await _model(name, engine, config, store, trained, prepared, not_run, scored, progress)
             finally:

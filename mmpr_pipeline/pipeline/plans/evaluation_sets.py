@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,7 @@ NOT_FETCHED = "not on this machine, and not to be fetched"
 def resolve_evaluation_sets(
     config: BuildConfig, sources: Sequence[ResolvedSource], begun: Mapping[str, Any] | None
 ) -> EvaluationSets:
-    """The evaluation sets to compare with, where any source is (`screened_by_content`).
+    """The evaluation sets to compare with, where any source is (`ResolvedSource.compared`).
 
     `begun`: the config.json of an output that was begun: there, "all that are to be had" stays what it was. Raises
     SourceError or ConfigError where one that is named cannot be opened.
@@ -60,7 +61,7 @@ def resolve_evaluation_sets(
             found.append(kept)
             continue
         try:
-            with hub_offline(not reachable):
+            with nullcontext() if reachable else hub_offline():
                 if fetches or _is_here(name):
                     found.append(resolve_source(name, config.data_root))
                 else:
@@ -70,7 +71,7 @@ def resolve_evaluation_sets(
             reachable = reachable and not isinstance(error, SourceAwayError)
     for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
         try:
-            with hub_offline(True):
+            with hub_offline():
                 found.append(resolve_source(name, config.data_root))
             del unchecked[name]
         except SourceError:
@@ -85,7 +86,7 @@ def to_fetch(config: BuildConfig) -> dict[str, int]:
     """
     declared = [find_declaration(path)[0] for path in expand(config.sources)]
     trained = [each for each in declared if each.role == "train" and not each.generated]
-    if not config.screening.decontaminates or config.screening.against is not None or not trained:
+    if config.screening.decontaminate == "none" or config.screening.against is not None or not trained:
         return {}
     missing = {}
     for name in _by_default({each.name for each in declared}):

@@ -17,7 +17,7 @@ from mmpr_pipeline.checking.second_opinion import VERSION
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.core.registry import plugins_of
-from mmpr_pipeline.core.settings import group_of
+from mmpr_pipeline.core.settings import group_of, identity_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import ComparedWith, SourceNote, read_screening
 from mmpr_pipeline.dataset.files.summary import PlanSummary
@@ -32,7 +32,7 @@ from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import ResumableEngine
 from mmpr_pipeline.pipeline.plans.evaluation_sets import NO_COMPARISON, EvaluationSets, resolve_evaluation_sets
-from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, require_columns, resolve_sources, screened_by_content
+from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, require_columns, resolve_sources
 from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
 from mmpr_pipeline.rollouts.prompts import with_own_prompt
 from mmpr_pipeline.screening import REPORT, SCREENING
@@ -62,7 +62,7 @@ class BuildPlan:
 
     @property
     def rows(self) -> int:
-        """Questions of all sources, those that turn out to be unusable included; before screening at most so many."""
+        """Questions of all sources, those that turn out to be unusable included; before screening an upper bound."""
         if self.screened is not None:
             return sum(counts["questions"] for counts in self.screened["sources"].values())
         return sum(source.questions for source in self.sources)
@@ -127,14 +127,14 @@ class BuildPlan:
         """Start the engines; None where the sources bring the pairs. Raises EngineError where they cannot serve."""
         if self.config.preset:
             return None
-        return await start_engines(self.config.engine.planned_for(source.tiles for source in self.sources))
+        return await start_engines(self.config.engine, (source.tiles for source in self.sources))
 
     def engine_for(self, shard: int, engine: Engine | None) -> ResumableEngine:
         """The engine with the journal of the shard, or one that answers with the sources' own responses."""
         if engine is None:
             return PresetEngine()
-        store, num_shards = open_store(self.config.out, known=True), self.config.shards
-        journal = Journal(store, layout.journal(shard, num_shards), self.digest, layout.manifest(shard, num_shards))
+        prefix, done = (layout.shard_key(kind, shard, self.config.shards) for kind in ("journal", "manifest"))
+        journal = Journal(open_store(self.config.out, known=True), prefix, self.digest, done)
         second = self.config.checking.second
         if second is not None and second.base_url:
             served = EngineSettings(name="openai", model=second.model or "", base_url=second.base_url)
@@ -154,14 +154,10 @@ class BuildPlan:
             if planned.name in chosen:
                 rows = chosen[planned.name].read(source, planned.index)
             else:
-                rows = source.read(planned.index, *shard_slice(planned.index.rows, shard, num_shards))
+                start, stop = (planned.index.rows * number // num_shards for number in (shard, shard + 1))
+                rows = source.read(planned.index, start, stop)
             for row in rows:
                 yield with_own_prompt(row) if self.config.preset and isinstance(row, Question) else row
-
-
-def shard_slice(rows: int, shard: int, num_shards: int) -> tuple[int, int]:
-    """The rows [start, stop) of a source of `rows` rows that shard number `shard` of `of` takes."""
-    return rows * shard // num_shards, rows * (shard + 1) // num_shards
 
 
 def make_build_plan(
@@ -176,7 +172,7 @@ def make_build_plan(
     if not begun:
         for source in sources:
             require_columns(source, config.data_root)
-    compared = any(screened_by_content(source, config) for source in sources)
+    compared = any(source.compared for source in sources)
     against = resolve_evaluation_sets(config, sources, begun) if compared else NO_COMPARISON
     # What decides every byte of the shards. Paths are replaced by what is behind them.
     identity = config.identity()
@@ -187,8 +183,8 @@ def make_build_plan(
             raise
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: share_fields(source.share) for source in sources if source.share != ALL}
-    screening = {**group_of(identity, "screening"), "version": SCREENING, "against": dict(against.content)}
-    screening["decontaminate"] = config.screening.decontaminates  # which ones says `against`
+    screening = {**identity_of(config.screening), "version": SCREENING, "against": dict(against.content)}
+    screening["decontaminate"] = config.screening.decontaminate != "none"  # which ones says `against`
     if not config.screening.near_duplicates:  # as it was before they could be looked for
         screening = {k: v for k, v in screening.items() if not k.startswith("near_")}
     identity["screening"] = screening

@@ -143,7 +143,7 @@ def _places(url: str) -> tuple[np.ndarray, np.ndarray]:
     numbers: list[int] = []
     shards: list[int] = []
     for manifest in manifests_of(store, num_shards):
-        key = layout.data("questions", manifest.shard, num_shards)
+        key = layout.shard_key("questions", manifest.shard, num_shards)
         for batch in record_batches(sound_file(store, key, manifest.hashes[key]), ["question_id"]):
             found = [_number(name) for name in batch["question_id"].to_pylist() if name]
             numbers += found

@@ -18,7 +18,7 @@ from mmpr_pipeline.core.schemas import leave_pandas_out
 from mmpr_pipeline.dataset.files.sealed import damaged, read_screening
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.evaluation_sets import EvaluationSets
-from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, screened_by_content
+from mmpr_pipeline.pipeline.plans.sources import ResolvedSource
 from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.screening.chunks import (
     CHUNKS,
@@ -223,7 +223,7 @@ def look_at(plan: Screenable, piece: Chunk) -> None:
         planned = plan.sources[piece.source]
         evaluation = None
         # An evaluation source is not compared with itself.
-        if plan.against and screened_by_content(planned, plan.config) and planned.name not in plan.against.content:
+        if plan.against and planned.compared and planned.name not in plan.against.content:
             loaded = (store.url, plan.digest)
             if loaded not in _loaded:
                 _loaded.clear()

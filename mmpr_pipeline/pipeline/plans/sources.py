@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class ResolvedSource:
     """The source's own, in place of the templates'."""
     tiles: int = 0
     """Most tiles of an image that its questions ask for."""
+    compared: bool = False
+    """Whether its rows are compared with evaluation sources."""
     fingerprint: Fingerprint | None = None
     """What stands for the rows of an evaluation source, where they are not here themselves."""
 
@@ -81,20 +83,20 @@ def resolve_source(
     """Open and index a source, on the Hub at this commit where its declaration pins none. Raises SourceError or
     ConfigError."""
     source = open_source(path, data_root)
-    told = source.declaration
+    declaration = source.declaration
     index = source.index(limit, commit)
     return ResolvedSource(
         name=source.name,
         path=path,
         index=index,
-        role=told.role,
-        licence=told.licence,
-        homepage=told.homepage,
-        description=told.description,
-        generated=told.generated is not None,
+        role=declaration.role,
+        licence=declaration.licence,
+        homepage=declaration.homepage,
+        description=declaration.description,
+        generated=declaration.generated is not None,
         share=share,
-        instructions=told.instructions(),
-        tiles=told.tiles,
+        instructions=declaration.prompt.instructions() if declaration.prompt else (),
+        tiles=declaration.tiles,
     )
 
 
@@ -125,8 +127,9 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
     sources: dict[str, ResolvedSource] = {}
     used: set[str] = set()
     away: dict[str, SourceAwayError] = {}
-    for given in config.sources:
-        for path in expand([given]):
+    screening = config.screening
+    for entry in config.sources:
+        for path in expand([entry]):
             if path in sources:
                 continue
             declaration = find_declaration(path)[0]
@@ -136,20 +139,27 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
                     f"The source {name} brings no pairs: its declaration names no columns chosen and rejected.",
                     remedy="Name them, or sample responses with an engine.",
                 )
-            names = (name, path, given)
+            names = (name, path, entry)
             used |= set(names)
             share = next((config.mixture[known] for known in names if known in config.mixture), ALL)
             try:
-                with hub_offline(bool(away)):  # once it gave no answer, it is not waited for again
-                    sources[path] = resolve_source(path, config.data_root, config.limit, share, commits.get(name))
+                # Once it gave no answer, the Hub is not waited for again.
+                with hub_offline() if away else nullcontext():
+                    source = resolve_source(path, config.data_root, config.limit, share, commits.get(name))
             except SourceAwayError as error:
                 away[name] = error
+                continue
+            # With evaluation sources that are named every source is compared; by default those to train on, but for
+            # what this program generates itself. An evaluation source among them is warned of.
+            by_default = source.role == "train" and not source.generated
+            compared = screening.decontaminate != "none" and (screening.against is not None or by_default)
+            sources[path] = replace(source, compared=compared)
     if away:
         first, *more = away.values()
         lines = "".join(f"\n    {name}: {error.message}" for name, error in away.items())
         raise SourceAwayError(f"{len(away)} sources cannot be read:{lines}", remedy=first.remedy) if more else first
-    names_given = [source.name for source in sources.values()]
-    if repeated := sorted({name for name in names_given if names_given.count(name) > 1}):
+    found = [source.name for source in sources.values()]
+    if repeated := sorted({name for name in found if found.count(name) > 1}):
         raise ConfigError(
             f"Two sources have the name {', '.join(repeated)}.", remedy="Give each declaration a name of its own."
         )
@@ -161,20 +171,13 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
     return tuple(sources.values())
 
 
-def screened_by_content(source: ResolvedSource, config: BuildConfig) -> bool:
-    """Whether a source is compared with evaluation sources: with those that are named, every source; by default those
-    to train on, but for what this program generates itself. An evaluation source among them is warned of."""
-    named = config.screening.against is not None
-    return config.screening.decontaminates and (named or (source.role == "train" and not source.generated))
-
-
 @contextmanager
-def hub_offline(offline: bool) -> Iterator[None]:
+def hub_offline() -> Iterator[None]:
     """The Hub's library as if HF_HUB_OFFLINE=1 were set."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or offline
+    constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:

@@ -73,7 +73,7 @@ class BuildEstimate:
         return self.hours_of(self.generated_tokens) / self.engines
 
     def hours_of(self, tokens: int) -> float:
-        """Hours of one engine that so many tokens take."""
+        """Hours that one engine takes for these tokens."""
         return tokens / self.tokens_per_second / 3600
 
 

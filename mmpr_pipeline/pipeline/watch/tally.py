@@ -1,11 +1,10 @@
-"""Counting what a build has done, in the worker and over all workers, and telling it to Ray's metrics."""
+"""What a build has done, counted over all workers, and told to Ray's metrics."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 
-from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.engines.actors.metrics import PAIRS, QUESTIONS, REJECTS, ROLLOUTS, TOKENS
 
 Tally = Counter[str]
@@ -13,24 +12,6 @@ Tally = Counter[str]
 `by/SOURCE/questions`, `/paired`, `/correct`, `/checked` (rollouts) and `by/SOURCE/why/REASON`; and, of the board's sum,
 `shard/N`: questions done in a shard that is being made. All these are counted in the order of the rows, when an outcome
 is written; `work/at` are questions that are being worked on now, `work/done` those whose work has ended."""
-
-
-def count(tally: Tally, outcome: QuestionOutcome) -> None:
-    """Add one question's outcome to a tally."""
-    row = outcome.row
-    by = f"by/{row.source}"
-    tally["questions"] += 1
-    tally[row.status] += 1
-    tally["pairs"] += row.pairs
-    tally["rollouts"] += len(outcome.rollouts)
-    tally["tokens"] += row.generated_tokens
-    tally[f"{by}/questions"] += 1
-    tally[f"{by}/paired"] += row.status == "paired"
-    tally[f"{by}/correct"] += row.correct
-    tally[f"{by}/checked"] += row.correct + row.incorrect + row.unparseable
-    if row.reason:
-        tally[f"why/{row.reason}"] += 1
-        tally[f"{by}/why/{row.reason}"] += 1
 
 
 def worked(tally: Mapping[str, int]) -> tuple[int, int]:

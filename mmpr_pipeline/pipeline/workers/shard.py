@@ -23,10 +23,10 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.layout import Manifest, read_manifest
 from mmpr_pipeline.dataset.files.writer import ShardWriter
 from mmpr_pipeline.engines.engine import Engine
-from mmpr_pipeline.pairing.strategy import Recipe, Strategy, make_strategies
+from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe, Strategy
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.question import unread, work_question
-from mmpr_pipeline.pipeline.watch.tally import Tally, count
+from mmpr_pipeline.pipeline.watch.tally import Tally
 from mmpr_pipeline.storage import open_store
 
 READ_ROWS = 8
@@ -61,7 +61,7 @@ async def work_shard(
     config = plan.config
     store = open_store(config.out, known=True)
     # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
-    if store.exists(done := layout.manifest(shard, config.shards)):
+    if store.exists(done := layout.shard_key("manifest", shard, config.shards)):
         return read_manifest(store.read(done), done)
     answering = plan.engine_for(shard, engine)
     started = time.monotonic()
@@ -75,7 +75,8 @@ async def work_shard(
         report(tally)
 
     try:
-        with ShardWriter(store, shard, config.shards, plan.digest, rehearsal=config.rehearsal) as writer:
+        with store.workspace() as folder:
+            writer = ShardWriter(store, folder, shard, config.shards, plan.digest, rehearsal=config.rehearsal)
             async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), in_flight, slots, moved):
                 writer.add(outcome)
                 count(tally, outcome)
@@ -98,6 +99,24 @@ async def work_shard(
     return manifest
 
 
+def count(tally: Tally, outcome: QuestionOutcome) -> None:
+    """Add one question's outcome to a tally."""
+    row = outcome.row
+    by = f"by/{row.source}"
+    tally["questions"] += 1
+    tally[row.status] += 1
+    tally["pairs"] += row.pairs
+    tally["rollouts"] += len(outcome.rollouts)
+    tally["tokens"] += row.generated_tokens
+    tally[f"{by}/questions"] += 1
+    tally[f"{by}/paired"] += row.status == "paired"
+    tally[f"{by}/correct"] += row.correct
+    tally[f"{by}/checked"] += row.correct + row.incorrect + row.unparseable
+    if row.reason:
+        tally[f"why/{row.reason}"] += 1
+        tally[f"{by}/why/{row.reason}"] += 1
+
+
 async def outcomes(
     rows: Iterator[Question | Reject],
     engine: Engine,
@@ -107,7 +126,7 @@ async def outcomes(
     moved: Moved = lambda at_work, done: None,
 ) -> AsyncIterator[QuestionOutcome]:
     """The outcome of every row, in the rows' order, with up to `in_flight` questions being worked on at once."""
-    strategies = make_strategies(recipe.pairing.strategies)
+    strategies = tuple(STRATEGIES.get(name)() for name in recipe.pairing.strategies)
     slots = slots or Slots(in_flight)
     seen: set[str] = set()
     started: deque[asyncio.Task[QuestionOutcome]] = deque()

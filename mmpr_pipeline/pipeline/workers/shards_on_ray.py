@@ -73,8 +73,10 @@ def in_flight(config: BuildConfig, engine: Engine | None, workers: int) -> int |
 
 
 def bundles(shards: Sequence[int], rows: float, wanted: int, workers: int) -> list[Sequence[int]]:
-    """The shards that a worker takes in hand together. One by one, where a shard of `rows` questions has the `wanted`
-    questions in flight; of smaller shards so many that, while the last questions of some end, others fill the engines.
+    """The shards that a worker takes in hand together.
+
+    One by one, where a shard of `rows` questions has the `wanted` questions in flight. Of smaller shards enough that,
+    while the last questions of some end, others fill the engines.
     """
     size = 1 if rows >= wanted else math.ceil(2 * wanted / max(rows, 1e-9))
     size = max(1, min(size, MOST_TOGETHER, len(shards) // workers))

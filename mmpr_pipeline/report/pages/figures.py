@@ -107,7 +107,7 @@ def _sampling(store: Store, shards: int) -> tuple[dict[int, int], dict[int, int]
     rollouts, rounds = LengthHistogram(), LengthHistogram()
     for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
-            path = store.fetch(layout.data("questions", shard, shards), Path(folder))
+            path = store.fetch(layout.shard_key("questions", shard, shards), Path(folder))
             for batch in record_batches(path, ["rollouts", "rounds"]):
                 sampled = batch["rollouts"].to_numpy()
                 rollouts.add(sampled[sampled > 0])
@@ -127,7 +127,7 @@ def _lengths(store: Store, shards: int) -> dict[str, Any]:
     pairs = known = 0
     for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
-            path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
+            path = store.fetch(layout.shard_key("pairs", shard, shards), Path(folder))
             columns = ["source", "strategy", "chosen", "rejected", "chosen_tokens", "rejected_tokens"]
             for batch in record_batches(path, columns):
                 pairs += batch.num_rows

@@ -98,7 +98,7 @@ class Library:
         with self._refreshing:
             if self.complete or time.monotonic() < self._looked + FRESH_SECONDS:
                 return
-            keys = {layout.manifest(shard, self.of): shard for shard in range(self.of)}
+            keys = {layout.shard_key("manifest", shard, self.of): shard for shard in range(self.of)}
             for key in self.store.list("manifests/"):
                 if key in keys and keys[key] not in self._manifests:
                     self._manifests[keys[key]] = read_manifest(self.store.read(key), key)

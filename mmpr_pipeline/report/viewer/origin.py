@@ -17,7 +17,7 @@ from mmpr_pipeline.core.errors import ItemRejected, MmprError
 from mmpr_pipeline.core.records import Image
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.sources.files.formats import Unreadable
-from mmpr_pipeline.sources.images.decode import load_image
+from mmpr_pipeline.sources.images.load import load_image
 from mmpr_pipeline.sources.indexed import SourceIndex
 from mmpr_pipeline.sources.source import Source, open_source
 from mmpr_pipeline.storage import Store

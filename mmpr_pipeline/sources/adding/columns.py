@@ -27,7 +27,7 @@ from mmpr_pipeline.sources.adding.table import (
     is_called,
     last,
 )
-from mmpr_pipeline.sources.declaration.rows import Columns
+from mmpr_pipeline.sources.declaration.schema import Columns
 from mmpr_pipeline.sources.files.formats import Unreadable
 from mmpr_pipeline.sources.rows.choices import parse_choices
 from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, entry_rows, last_said, turns

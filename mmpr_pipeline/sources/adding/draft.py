@@ -19,8 +19,7 @@ from mmpr_pipeline.sources.adding.columns import guess_columns
 from mmpr_pipeline.sources.adding.images import guess_places
 from mmpr_pipeline.sources.adding.look import Found, inspect_target, read_sample
 from mmpr_pipeline.sources.adding.table import IDS, Guess, Table, image_form, is_called, last, source_name
-from mmpr_pipeline.sources.declaration.rows import Columns
-from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.declaration.schema import Columns, SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 
 _ENDINGS = frozenset({"jsonl", "json", "parquet", "csv", "tsv", "tar", "arrow", "ndjson"})

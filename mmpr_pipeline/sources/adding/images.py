@@ -17,7 +17,7 @@ from mmpr_pipeline.sources.rows.columns import image_path
 
 _IMAGE_WORD = re.compile(r"image|img|picture|photo|figure|diagram|^(jpe?g|png|webp)$", re.IGNORECASE)
 _MEMBERS = ("jpg", "jpeg", "png", "webp")
-_TOLD = {
+_KINDS_IN_WORDS = {
     "bytes": "bytes of images",
     "struct": "images as `datasets` keeps them",
     "base64": "images in base64",
@@ -60,7 +60,7 @@ def guess_images(guess: Guess, table: Table) -> None:
         every = [name for name in _MEMBERS if found.get(name) == "bytes"]
         guess.suggest("image", ";".join(every), "image files of the tar")
     else:
-        guess.suggest("image", best, _TOLD[found[best]])
+        guess.suggest("image", best, _KINDS_IN_WORDS[found[best]])
     if table.share(best) < 1 and best not in _MEMBERS:
         guess.doubts.append(f"{1 - table.share(best):.0%} of the sample have no image; `text_only: true` keeps them.")
 

@@ -16,18 +16,17 @@ from mmpr_pipeline.core.errors import ConfigError, SourceError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.sources.adding.table import IMAGE_NAME
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
-from mmpr_pipeline.sources.declaration.schema import HubLocation
+from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS, HubLocation
 from mmpr_pipeline.sources.files.formats import (
     COMPRESSED,
     EXTENSIONS,
+    LocalFile,
     Scan,
     SourceFile,
     Unreadable,
     format_of,
-    row_format,
 )
 from mmpr_pipeline.sources.files.hub import repository_files, resolve, told_of
-from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.images.archives import opened
 
 SAMPLE = 200
@@ -175,7 +174,7 @@ def read_sample(found: Found, files: Sequence[SourceFile]) -> None:
 
 def _rows(file: SourceFile, format: Any, wanted: int) -> tuple[list[Mapping[str, Any]], str]:
     """The rows that can be read, and what is wrong with the first of the others."""
-    reader, scan = row_format(format), Scan(limit=wanted)
+    reader, scan = ROW_FORMATS.get(format), Scan(limit=wanted)
     try:
         reader.scan(file, scan)
         rows = list(reader.read(file, tuple(scan.marks), 0, scan.rows, None))

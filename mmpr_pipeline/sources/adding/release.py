@@ -18,11 +18,10 @@ from typing import Any
 from mmpr_pipeline.core.errors import ItemRejected, SourceError
 from mmpr_pipeline.sources.adding.look import is_hub_id
 from mmpr_pipeline.sources.adding.table import IMAGE_NAME
-from mmpr_pipeline.sources.declaration.schema import HubLocation
+from mmpr_pipeline.sources.declaration.parts import HubLocation
 from mmpr_pipeline.sources.files.containers import INSIDE, directory_of, member_file
-from mmpr_pipeline.sources.files.formats import SourceFile
+from mmpr_pipeline.sources.files.formats import LocalFile, SourceFile
 from mmpr_pipeline.sources.files.hub import commit_of, repository_files
-from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.files.split_files import SPLIT, joined
 from mmpr_pipeline.sources.images.archives import ImageArchives
 

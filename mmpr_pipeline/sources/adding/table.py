@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.images.references import BASE64_OF_IMAGES
+from mmpr_pipeline.sources.images.load import BASE64_OF_IMAGES
 from mmpr_pipeline.sources.rows.columns import literal
 
 QUESTION = ("question", "query", "problem", "instruction", "prompt", "user", "question_text", "ask", "q", "input",

@@ -50,6 +50,8 @@ def declaration_of(name: str) -> Path:
 
 
 CATALOG = Path(__file__).parents[1] / "catalog"
+YAML = (".yaml", ".yml")
+"""Endings by which a path of a declaration is told from a name."""
 
 
 def catalog_names() -> list[str]:
@@ -78,8 +80,10 @@ def expand(names: Iterable[str]) -> list[str]:
             expanded.append(name)
         elif declared := declarations_in(name):
             expanded += declared
+        elif Path(name).suffix.lower() in YAML or Path(name).name != name:
+            expanded.append(name)
         else:  # the groups come last: they cost a read of the whole catalog
-            expanded += [name] if _is_path(name) else source_groups().get(name, (name,))
+            expanded += source_groups().get(name, (name,))
     return list(dict.fromkeys(expanded))
 
 
@@ -97,7 +101,7 @@ def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:
     Raises ConfigError.
     """
     path = Path(name_or_path)
-    if not _is_path(name_or_path):
+    if path.suffix.lower() not in YAML and path.name == name_or_path:
         path = CATALOG / f"{name_or_path}.yaml"
         if not path.is_file() and name_or_path in SOURCES.names():
             path = declaration_of(name_or_path)
@@ -116,10 +120,6 @@ def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:
                 "your own is given by its path (NAME.yaml).",
             )
     return load_declaration(path), path
-
-
-def _is_path(name: str) -> bool:
-    return Path(name).suffix.lower() in (".yaml", ".yml") or Path(name).name != name
 
 
 _HUB_NAMES = {

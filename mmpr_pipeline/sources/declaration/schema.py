@@ -7,103 +7,99 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import Language, Prompting
+from mmpr_pipeline.core.records import Language
 from mmpr_pipeline.core.settings import explain_settings_error
 from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
-from mmpr_pipeline.models.messages import IMAGE_MARK, MOST_TILES
-from mmpr_pipeline.sources.declaration.rows import Columns, DeclarationPart, Format, one_or_several, path_columns
+from mmpr_pipeline.models.messages import MOST_TILES
+from mmpr_pipeline.sources.declaration.parts import (
+    HOST,
+    PATH_COLUMN,
+    AnswerForm,
+    DeclarationPart,
+    Format,
+    FurtherColumns,
+    GeneratedRows,
+    HubLocation,
+    KindByColumn,
+    LanguageByColumn,
+    SourcePrompt,
+    Texts,
+)
 
-HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")
-"""A host that images may be fetched from, with its port where that is not the usual one."""
 
-AnswerForm = Literal["letter", "index", "index1", "text"]
+class Columns(DeclarationPart):
+    """Which column holds what.
 
+    `a.b` reaches into structs, `turns.0.text` into lists (from 0), `jpg;png` takes the first of several that a row has.
+    With `each` or `turns` a row holds several questions, and `COLUMN.field` is a field of one of them.
+    """
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-"""Several texts; one alone may be written without a list."""
-
-
-class HubLocation(DeclarationPart):
-    """A data set on the Hub."""
-
-    id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="Repository, as ORG/NAME.")
-    config: str | None = Field(default=None, description="Configuration (subset); the only one if not given.")
-    split: str = Field(default="train", description="Split.")
-    revision: str | None = Field(default=None, description="Branch, tag or commit; the newest commit if not given.")
-    files: Texts = Field(
-        default=(), description="Paths or globs of the files of rows, where neither card nor folders say which."
+    each: str | tuple[str, ...] | None = Field(
+        default=None, description="Column of a list, each entry of which is a question of its own; or parallel lists."
+    )
+    turns: str | None = Field(
+        default=None,
+        description="Column of a conversation; each question and its reply are a question of their own, "
+        "`COLUMN.question` and `COLUMN.answer`.",
     )
 
-
-class FurtherColumns(DeclarationPart):
-    """A second file that holds further columns of the rows, such as the answers."""
-
-    file: str = Field(description="Path, where the files of rows are: beside the declaration, or on the Hub.")
-    key: str = Field(description="Column that both files have, by which their rows belong together.")
-
-
-class GeneratedRows(DeclarationPart):
-    """Rows that a generator of the nano room makes, each a pure function of seed and row number."""
-
-    name: str = Field(description="Generator, e.g. nano_grid.")
-    split: str = Field(default="train", description="Which of the generator's disjoint splits.")
-    rows: int = Field(ge=1, description="How many rows the source has.")
-    seed: int = Field(default=0, ge=0, description="Seed of the generator.")
-
-
-class KindByColumn(DeclarationPart):
-    """The kind of each row's answer, looked up from a column."""
-
-    column: str = Field(description="Column that tells the kind.")
-    values: dict[str, AnswerKind] = Field(default_factory=dict, description="Its values as kinds; none: as they are.")
-    contains: dict[str, AnswerKind] = Field(
-        default_factory=dict, description="Texts it may contain, as kinds; asked after `values`, the first one decides."
+    question: str = Field(description="Text of the question; `<image>`, `<image1>` ... mark where images go.")
+    question_after: str | None = Field(
+        default=None, description="Only what follows this text in the question, where it stands there."
     )
-    otherwise: AnswerKind | None = Field(default=None, description="Kind of every other value; none: the next rule.")
-
-
-class LanguageByColumn(DeclarationPart):
-    """The language of each row, looked up from a column."""
-
-    column: str = Field(description="Column that tells the language.")
-    values: dict[str, Language] = Field(description="Its values as languages.")
-    otherwise: Language = Field(default="en", description="Language of every other value.")
-
-
-OwnInstruction = Annotated[str, Field(max_length=4000)]
-
-
-class SourcePrompt(DeclarationPart):
-    """How the questions of a source are asked, where that is other than a build would; see docs/prompts.md."""
-
-    style: Literal["cot-final", "cot-boxed", "cot-think"] | None = Field(
-        default=None, description="Style in place of the build's, unless that is direct."
+    question_until: str | None = Field(
+        default=None, description="Only what comes before this text in (the rest of) the question, where it stands."
     )
-    language: Language | None = Field(default=None, description="Language of the instruction.")
-    cot: OwnInstruction | None = Field(default=None, description="Own instruction, where reasoning is asked for.")
-    direct: OwnInstruction | None = Field(default=None, description="Own instruction, where only the answer is.")
-    open: OwnInstruction | None = Field(default=None, description="Own instruction for open-ended questions.")
-    system: OwnInstruction | None = Field(
-        default=None, description="System prompt of every question, where its row brings none."
+    context: str | None = Field(default=None, description="A passage or hint, put before the question, where given.")
+    system: str | None = Field(default=None, description="System prompt, where the row brings one.")
+    history: str | None = Field(
+        default=None,
+        description="Conversation before the question, as turns of who speaks and what. The question's own column: all "
+        "before the last that the user says. With `turns`: `COLUMN.history`.",
     )
-    strip: bool = Field(default=True, description="Take off the instructions that questions carry already.")
-    hint: bool = Field(
-        default=False, description="Ask with what was taken off too, between the choices and the build's instruction."
+    id: str | None = Field(default=None, description="Id of the row, unique in the source.")
+    image: str | tuple[str, ...] | None = Field(default=None, description="Column of one image; or several columns.")
+    images: str | None = Field(default=None, description="Column of a list of images.")
+    image_path: str | None = Field(
+        default=None, description="Path of the image, made of columns in braces: `{split}/{id}.png`, `{image_id:012d}`."
     )
+    choices: str | tuple[str, ...] | None = Field(
+        default=None, description="List of texts, mapping of letters, or either as JSON text; or a column a choice."
+    )
+    answer: str | None = Field(default=None, description="The gold answer.")
+    answer_after: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="Only what follows the last of this text in the answer; of several, the first found. "
+        "`<answer>` ends at `</answer>`, and `\\boxed{` where it is closed.",
+    )
+    answer_strip: str | None = Field(default=None, description="Signs taken off the end of a gold, e.g. a full stop.")
+    answers: str | None = Field(default=None, description="List of golds, each as good as the other.")
+    chosen: str | None = Field(default=None, description="The preferred response, where rows are pairs already.")
+    rejected: str | None = Field(default=None, description="The dispreferred response, where rows are pairs already.")
+    unit: str | None = Field(default=None, description="Unit of a numeric gold.")
+    precision: str | None = Field(default=None, description="Decimals asked for in a numeric answer.")
 
-    @field_validator("cot", "direct", "open", "system")
-    @classmethod
-    def _names_no_image(cls, text: str | None) -> str | None:
-        if text is not None and IMAGE_MARK in text:
-            raise ValueError("an instruction cannot hold <image>: the question says where its images go")
-        return text
+    def entry_columns(self) -> tuple[str, ...]:
+        """The columns whose entries are questions of their own; none where a row is one question."""
+        return (self.turns,) if self.turns else one_or_several(self.each)
+
+    @property
+    def own_ids(self) -> bool:
+        """Whether each question of a row of several brings an id of its own."""
+        column = self.id or ""
+        return any(column == name or column.startswith(f"{name}.") for name in self.entry_columns())
+
+
+def one_or_several(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """One name, several, or none, as a tuple."""
+    return (names,) if isinstance(names, str) else names or ()
 
 
 _DESCRIPTIVE = {"description", "role", "licence", "rows", "homepage", "groups"}
@@ -212,7 +208,7 @@ class SourceDeclaration(DeclarationPart):
             raise ValueError("columns: name the image column, or say text_only: true")
         if bool(self.columns.chosen) != bool(self.columns.rejected):
             raise ValueError("columns: a pair is chosen and rejected; name both columns, or none")
-        if self.columns.image_path and not path_columns(self.columns.image_path):
+        if self.columns.image_path and not PATH_COLUMN.search(self.columns.image_path):
             raise ValueError("columns: image_path names no column; say for example images/{image_id}.jpg")
         if self.columns.choices and self.columns.answer and "answer_form" not in self.model_fields_set:
             raise ValueError("answer_form: with choices, say how the gold is given: letter, index, index1 or text")
@@ -234,7 +230,7 @@ class SourceDeclaration(DeclarationPart):
             *one_or_several(columns.choices),
             *(columns.answer, columns.answers, *columns.entry_columns()),
             *(columns.context, columns.system, columns.history, columns.chosen, columns.rejected),
-            *(columns.unit, columns.precision, *(name for name, _ in path_columns(columns.image_path or ""))),
+            *(columns.unit, columns.precision, *(name for name, _ in PATH_COLUMN.findall(columns.image_path or ""))),
         ]
         names = [name for column in named if column for name in column.split(";")]  # alternatives apart
         names += [*(rule.column for rule in self.kind_rules()), *self.where]
@@ -258,18 +254,6 @@ class SourceDeclaration(DeclarationPart):
         if self.prompt and not self.prompt.hint:
             del kept["prompt"]["hint"]
         return {**kept, "stripping": STRIPPING}
-
-    def instructions(self) -> tuple[str, ...]:
-        """The instructions of its own that it is asked with."""
-        own = (self.prompt.cot, self.prompt.direct, self.prompt.open) if self.prompt else ()
-        return tuple(text for text in own if text)
-
-    def prompting(self, hint: str) -> Prompting | None:
-        """How a question is to be asked that came with this hint on how to answer; None where the build decides."""
-        if self.prompt is None:
-            return None
-        own = self.prompt.model_dump(exclude={"strip", "hint", "system"})
-        return Prompting(**own, hint=hint if self.prompt.hint and hint else None)
 
 
 def load_declaration(path: str | Path) -> SourceDeclaration:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.files.formats import SourceFile
-from mmpr_pipeline.sources.files.split_files import FETCH_AGAIN, SPLIT, JoinedFile, MissingPart, joined
+from mmpr_pipeline.sources.files.split_files import FETCH_AGAIN, JoinedFile, MissingPart, joined
 from mmpr_pipeline.sources.files.zips import DEFLATED, LOCAL, STORED, Member, ZipDirectory, read_directory, safe_name
 
 INSIDE = "!/"
@@ -222,11 +222,6 @@ def member_file(archive: SourceFile, name: str) -> MemberFile:
     return MemberFile(archive, f"{archive.name}{INSIDE}{name}", member)
 
 
-def is_address(pattern: str) -> bool:
-    """Whether a path or glob names something inside of a file, or the parts of a split one."""
-    return INSIDE in pattern or bool(re.search(r"\.zip[_.](?:part)?[*?]+$", pattern)) or bool(SPLIT.fullmatch(pattern))
-
-
 def at_address(pattern: str, listed: Callable[[str], Sequence[SourceFile]], exact: bool = False) -> list[SourceFile]:
     """The files at an address, whose pieces may be globs, unless `exact`; `listed` gives those of its first piece.
 
@@ -245,10 +240,3 @@ def at_address(pattern: str, listed: Callable[[str], Sequence[SourceFile]], exac
             raise SourceError(f"Nothing is at {pattern}.", remedy="Correct the paths in the declaration.")
         files = found
     return files
-
-
-def outermost(file: SourceFile) -> list[SourceFile]:
-    """The real files that a file lies in."""
-    while isinstance(file, MemberFile):
-        file = file.archive
-    return [part for part in file.parts if part] if isinstance(file, JoinedFile) else [file]

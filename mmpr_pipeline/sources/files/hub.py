@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from mmpr_pipeline.core.errors import ItemRejected, SourceAwayError, SourceError
-from mmpr_pipeline.sources.declaration.schema import HubLocation
+from mmpr_pipeline.sources.declaration.parts import HubLocation
 
 WHOLE_FILE_BYTES = 512 * 1024 * 1024
 _TIMEOUT = 10.0
@@ -273,3 +274,19 @@ def as_source_error(repository: str) -> Iterator[None]:
 
 def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+@dataclass(frozen=True)
+class HubImages:
+    """Plain image files of a data set repository, at one commit; paths start at `root`."""
+
+    repository: str
+    commit: str
+    root: str
+
+    def read(self, path: str) -> bytes:
+        """The bytes of an image file, which stays in the Hub's cache. Raises ItemRejected, SourceError."""
+        name = posixpath.normpath(posixpath.join(self.root, path))
+        if path.startswith("/") or name.startswith("../") or "\x00" in path or len(path) > 4096:
+            raise ItemRejected("image_outside_root", path[:200])
+        return hub_file(self.repository, self.commit, name)

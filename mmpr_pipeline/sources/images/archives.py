@@ -18,7 +18,7 @@ from mmpr_pipeline.sources.files.containers import fresh_directory, stamp
 from mmpr_pipeline.sources.files.formats import SourceFile
 from mmpr_pipeline.sources.files.split_files import JoinedFile, MissingPart
 from mmpr_pipeline.sources.files.zips import DEFLATED, LOCAL, STORED, Member, ZipDirectory, safe_name
-from mmpr_pipeline.sources.images.decode import MAX_BYTES
+from mmpr_pipeline.sources.images import MAX_BYTES
 
 MAX_RATIO = 250
 """Most times that a member above `SMALL` may grow: pictures hardly do, a zip bomb a thousand times."""

@@ -25,7 +25,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from mmpr_pipeline.core.backoff import seconds_to_wait
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.version import __version__
-from mmpr_pipeline.sources.images.decode import MAX_BYTES
+from mmpr_pipeline.sources.images import MAX_BYTES
 
 SECONDS = 20.0
 """Longest time for one image, redirects included."""

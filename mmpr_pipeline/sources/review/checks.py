@@ -37,7 +37,7 @@ _CALCULATED = ("number", "math", "chart")
 _LETTERED = re.compile(r"(?:^|[\s(])([A-H])\s?[).:．：]", re.MULTILINE)
 
 SMALL_SIDE, LONG_SIDE = 28, 20
-"""Images below so many pixels on a side, or so many times longer than wide, hardly show anything."""
+"""Images with fewer pixels on a side, or more times longer than wide, hardly show anything."""
 
 
 def check_source(source: Source, rows: int = ROWS) -> Checked:

@@ -10,8 +10,7 @@ from typing import Literal
 from mmpr_pipeline.core.masking import steering_nothing
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources.files.formats import csv as table
-from mmpr_pipeline.sources.files.formats import format_of, tsv
-from mmpr_pipeline.sources.files.local import local_files
+from mmpr_pipeline.sources.files.formats import format_of, local_files, tsv
 from mmpr_pipeline.sources.source import Source
 
 Level = Literal["error", "warning"]

@@ -17,7 +17,7 @@ from mmpr_pipeline.core.records import Image, Question, Reject
 from mmpr_pipeline.sources.adding import Draft
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
-from mmpr_pipeline.sources.images.decode import decode
+from mmpr_pipeline.sources.images.load import decode
 from mmpr_pipeline.sources.rows.choices import LETTERS
 from mmpr_pipeline.sources.source import open_source
 

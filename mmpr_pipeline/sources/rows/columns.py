@@ -16,8 +16,8 @@ from typing import Any
 from mmpr_pipeline.checking.finding.announcements import matching_braces
 from mmpr_pipeline.core.errors import ItemRejected, nearest
 from mmpr_pipeline.models.messages import IMAGE_MARK
-from mmpr_pipeline.sources.declaration.rows import PATH_COLUMN, one_or_several
-from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.declaration.parts import PATH_COLUMN
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, one_or_several
 
 MARK = re.compile(r"<\|?image[ _-]?(\d{0,3})\|?>", re.IGNORECASE)
 """Where an image goes in a text, as data sets write it, with the image's number (from 1) where there is one."""
@@ -40,51 +40,37 @@ _OPENING = re.compile(r"<(\w{1,40})>")
 Row = Mapping[str, Any]
 
 
-def lookup(row: Row, column: str) -> Any:
+def lookup(row: Row, column: str | None, *, required: bool = False) -> Any:
     """The value of `a`, of `a.b` (a column of that name, or a field of a struct), of `a.0` (the first of a list), or
-    of the first of `a;b` present.
+    of the first of `a;b` that is not null.
 
-    Gives None where it is null everywhere; raises KeyError where no alternative is a column of the row.
+    None where it is null everywhere, and where no alternative is a column of the row or none is named; `required`:
+    raises ItemRejected there (`missing_column`).
     """
-    found = _ABSENT
-    for name in column.split(";"):
-        value = _reach(row, name)
-        if value is not _ABSENT and value is not None:
+    known = not required
+    for name in column.split(";") if column else ():
+        value: Any = row
+        dot, rest = ".", name
+        while dot:
+            whole = rest
+            head, dot, rest = whole.partition(".")
+            if isinstance(value, list | tuple) and head.isdecimal():
+                value = value[int(head)] if len(head) < 7 and int(head) < len(value) else None
+                if value is None:
+                    break
+            elif isinstance(value, Mapping) and whole in value:
+                value = value[whole]
+                break
+            else:
+                value = value[head] if isinstance(value, Mapping) and dot and head in value else _ABSENT
+        if value is not None and value is not _ABSENT:
             return value
-        found = None if value is None else found
-    if found is _ABSENT:
-        raise KeyError(column)
-    return None
-
-
-def _reach(row: Any, name: str) -> Any:
-    head, dot, rest = name.partition(".")
-    if isinstance(row, list | tuple) and head.isdecimal():
-        value = row[int(head)] if len(head) < 7 and int(head) < len(row) else None
-        return _reach(value, rest) if dot and value is not None else value
-    if not isinstance(row, Mapping):
-        return _ABSENT
-    if name in row:
-        return row[name]
-    return _reach(row[head], rest) if dot and head in row else _ABSENT
-
-
-def optional_value(row: Row, column: str | None) -> Any:
-    """The value of an optional column; None where the row does not have it."""
-    try:
-        return lookup(row, column) if column else None
-    except KeyError:
-        return None
-
-
-def required_value(row: Row, column: str) -> Any:
-    """The value of a column. Raises ItemRejected: missing_column."""
-    try:
-        return lookup(row, column)
-    except KeyError:
+        known = known or value is None
+    if not known:
         names = list(map(str, row))
-        near = nearest(column, names, listing=False) or f"; the row has {', '.join(names)}"
-        raise ItemRejected("missing_column", f"{column}{near}"[:300]) from None
+        near = nearest(column or "", names, listing=False) or f"; the row has {', '.join(names)}"
+        raise ItemRejected("missing_column", f"{column}{near}"[:300])
+    return None
 
 
 def cut(text: str, after: str | None, until: str | None) -> str:
@@ -147,12 +133,6 @@ def without_marks(text: str) -> str:
     return kept.strip()
 
 
-def text_or_none(value: Any) -> str | None:
-    """A value as text without blanks around it; None where nothing is left."""
-    text = cell_text(value)
-    return text.strip() or None if text else None
-
-
 def cell_text(value: Any) -> str | None:
     """Text, numbers, dates and truth values as text; None for null, NaN, numbers of thousands of digits, all else."""
     if isinstance(value, str):
@@ -192,17 +172,17 @@ def image_references(declaration: SourceDeclaration, row: Row) -> list[Any]:
     columns = declaration.columns
     found: list[Any]
     if columns.image_path:
-        found = [image_path(columns.image_path, lambda name: required_value(row, name))]
+        found = [image_path(columns.image_path, lambda name: lookup(row, name, required=True))]
     elif columns.images:
         # A list of images; one alone; or, as tables of text have it, a list of paths spelled as JSON or Python.
-        value = required_value(row, columns.images)
+        value = lookup(row, columns.images, required=True)
         if isinstance(value, str) and value.lstrip()[:1] == "[":
             with contextlib.suppress(ItemRejected):
                 value = literal(value)
         found = list(value) if isinstance(value, list | tuple) else [value]
     else:
         names = one_or_several(columns.image)
-        found = [*(required_value(row, name) for name in names[:1]), *(optional_value(row, name) for name in names[1:])]
+        found = [*(lookup(row, name, required=True) for name in names[:1]), *(lookup(row, name) for name in names[1:])]
         if len(found) == 1 and isinstance(found[0], list | tuple):
             found = list(found[0])
         if len(found) > 1:  # columns image_1 ... image_7 are null, or not in the row, from some number on

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmpr_pipeline.core.records import Turn
 from mmpr_pipeline.models.messages import IMAGE_MARK
-from mmpr_pipeline.sources.declaration.rows import Columns
+from mmpr_pipeline.sources.declaration.schema import Columns
 from mmpr_pipeline.sources.files.formats import Row, Unreadable, Values
 
 ASKING = frozenset({"human", "user", "question", "questioner"})

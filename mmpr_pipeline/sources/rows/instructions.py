@@ -111,8 +111,6 @@ _LABEL = re.compile(r"\s*(?:Question|问题|题目)\s?[:：]\s*", re.IGNORECASE)
 _LABEL_LAST = re.compile(r"\s*(?:Question|问题|题目)\s?[:：]\s*\Z", re.IGNORECASE)
 _MARKS_FIRST = re.compile(r"(?:\s*<image>)*\s*")
 _MARKS_LAST = re.compile(r"(?:\s*<image>)*\s*\Z")
-_DECIMALS = re.compile(r"floating-point number with (one|two|three|four) decimal", re.IGNORECASE)
-_WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0}
 
 
 @dataclass(frozen=True)
@@ -154,12 +152,6 @@ def strip_instruction(text: str) -> Stripped:
         return Stripped(text)
     taken = "\n".join(part for part in (text[begin:low].strip(), text[high:end].strip()) if part)
     return Stripped(f"{text[:begin]}{kept.strip()}{text[end:]}".strip(), taken[:MAX_INSTRUCTION])
-
-
-def decimals_asked(instruction: str) -> float | None:
-    """Decimals that an instruction asks for, as MathVista's hints do; None where it says nothing of them."""
-    found = _DECIMALS.search(instruction)
-    return _WORDS[found[1].lower()] if found else None
 
 
 def _boundaries(text: str, begin: int, end: int) -> list[int]:

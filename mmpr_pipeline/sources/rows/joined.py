@@ -16,8 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from mmpr_pipeline.sources.declaration.rows import Format
-from mmpr_pipeline.sources.files import formats
+from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS, Format
 from mmpr_pipeline.sources.files.containers import stamp
 from mmpr_pipeline.sources.files.formats import Mark, Row, Scan, SourceFile, Unreadable
 from mmpr_pipeline.sources.rows.columns import cell_text
@@ -73,7 +72,7 @@ class _Known:
         found: dict[int, Mapping[str, Any]] = {}
         for run in np.split(places, cuts):
             low, high = int(run[0]), int(run[-1]) + 1
-            for row in formats.row_format(self.format).read(file, self.marks, low, high, list(columns)):
+            for row in ROW_FORMATS.get(self.format).read(file, self.marks, low, high, list(columns)):
                 if not isinstance(row, Unreadable) and (key := _key(row, self.key)) in needed:
                     found.setdefault(key, row)
         return found
@@ -82,7 +81,7 @@ class _Known:
 @lru_cache(maxsize=4)
 def _known(file: Any, changed: int, format: Format, key: str) -> _Known:
     scan = Scan(look=lambda row: [_key(row, key)], columns=(key,))
-    formats.row_format(format).scan(file, scan)
+    ROW_FORMATS.get(format).scan(file, scan)
     hashes: np.ndarray = np.frombuffer(scan.ids, np.uint64)
     order = np.argsort(hashes, kind="stable")
     return _Known(format, key, hashes[order], order, tuple(scan.marks))

@@ -18,9 +18,9 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Image, PresetPair, Question, Turn, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.messages import TURN_MARK, conversation
-from mmpr_pipeline.sources.declaration.rows import Columns, one_or_several
-from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
-from mmpr_pipeline.sources.images.decode import load_image
+from mmpr_pipeline.sources.declaration.schema import Columns, SourceDeclaration, one_or_several
+from mmpr_pipeline.sources.images import USUAL, ImageLimits
+from mmpr_pipeline.sources.images.load import load_image
 from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, parse_choices, without_missing
 from mmpr_pipeline.sources.rows.columns import (
     MARK,
@@ -30,14 +30,12 @@ from mmpr_pipeline.sources.rows.columns import (
     cut,
     cut_answer,
     image_references,
-    optional_value,
+    lookup,
     place_marks,
-    required_value,
-    text_or_none,
     without_marks,
 )
 from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, last_said, spoken
-from mmpr_pipeline.sources.rows.instructions import MAX_INSTRUCTION, Stripped, decimals_asked, strip_instruction
+from mmpr_pipeline.sources.rows.instructions import MAX_INSTRUCTION, Stripped, strip_instruction
 
 MAX_QUESTION = 100_000
 """Most characters of a question, of all turns before it, and of its golds and choices: far beyond any context."""
@@ -49,29 +47,33 @@ _KINDS: tuple[str, ...] = get_args(AnswerKind)
 _NO_SIGN = re.compile(r"[\W_]+")
 
 Load = Callable[[Any], bytes]
-Look = Callable[[bytes], Image]
 
 
 def question_from_row(
-    declaration: SourceDeclaration, row: Row, source_id: str, load: Load, look: Look = load_image
+    declaration: SourceDeclaration, row: Row, source_id: str, load: Load, limits: ImageLimits | None = USUAL
 ) -> Question:
-    """The question in a row. `load` gives the encoded image behind a reference, `look` what is in it.
+    """The question in a row. `load` gives the encoded image behind a reference; each is decoded, to be sure of it,
+    within `limits`. Without limits its bytes alone are known: its format is empty and its size zero.
 
     Raises ItemRejected with one of the reasons: missing_column, wrong_type, not_selected, unknown_kind, nul_byte,
     empty_question, question_too_long, answer_too_long, turn_mark, bad_history, bad_choices, no_answer,
-    answer_not_a_choice, missing_image, too_many_images, image_marks, and those of `load` and `look`.
+    answer_not_a_choice, missing_image, too_many_images, image_marks, and those of `load` and `load_image`.
     """
     columns, prompt = declaration.columns, declaration.prompt
     for column, values in declaration.where.items():
-        value = required_value(row, column)
+        value = lookup(row, column, required=True)
         found = str(value) if isinstance(value, bool) else cell_text(value)
         if found not in values:
             raise ItemRejected("not_selected", f"{column}: {found}"[:200])
-    kind = _kind(declaration, row)
+    kind = declaration.kind
+    if not isinstance(kind, str):
+        kind = _kind_by_column(declaration, row)
     text, cut_off = _question(row, columns)
     choices = choices_of(row, columns) if kind == "choice" else ()
     golds = golds_of(declaration, row, kind, choices, text)
-    history = _history(declaration, row)
+    history: tuple[Turn, ...] = ()
+    if columns.history or columns.system or (prompt and prompt.system):
+        history = _history(declaration, row)
     raw = [load(reference) for reference in image_references(declaration, row)]
     if (length := sum(map(len, (*choices, *golds)))) > MAX_QUESTION:
         raise ItemRejected("answer_too_long", f"{length} characters of golds and choices, at most {MAX_QUESTION}")
@@ -86,7 +88,7 @@ def question_from_row(
     raw = [raw[i] for i in order]
     asked_in_all = conversation([*history, Turn(role="user", text=text)])
     digests = [hashlib.sha256(data).hexdigest() for data in raw]
-    preset = _preset(row, columns)
+    preset = _preset(row, columns) if columns.chosen else None
     responses = (preset.chosen, preset.rejected) if preset else ()  # they tell rows of one question apart
     # Responses that are there already answer to the whole of what was asked.
     whole_text = columns.chosen or (prompt and not prompt.strip)
@@ -94,7 +96,7 @@ def question_from_row(
     instruction = "\n".join(part for part in (cut_off, asked.instruction) if part)[:MAX_INSTRUCTION]
     language = declaration.language
     if not isinstance(language, str):
-        language = language.values.get(cell_text(optional_value(row, language.column)) or "", language.otherwise)
+        language = language.values.get(cell_text(lookup(row, language.column)) or "", language.otherwise)
     return Question(
         question_id=question_id(declaration.name, digests, asked_in_all, (*choices, *responses)),
         source=declaration.name,
@@ -102,15 +104,18 @@ def question_from_row(
         text=asked.text,
         instruction=instruction,
         choices=choices,
-        images=tuple(look(data) for data in raw),
+        images=tuple(
+            load_image(data, limits) if limits else Image(sha256=digest, data=data, format="", width=0, height=0)
+            for digest, data in zip(digests, raw, strict=True)
+        ),
         kind=kind,
         answer=golds[0] if golds else None,
         answers=golds[1:],
-        unit=text_or_none(optional_value(row, columns.unit)),
-        precision=_precision(optional_value(row, columns.precision), kind, instruction),
+        unit=(cell_text(lookup(row, columns.unit)) or "").strip() or None,
+        precision=_precision(lookup(row, columns.precision), kind, instruction),
         language=language,
         tiles=declaration.tiles,
-        prompting=declaration.prompting(asked.hint),
+        prompting=prompt.asking(asked.hint) if prompt else None,
         preset=preset,
         history=history,
     )
@@ -118,17 +123,15 @@ def question_from_row(
 
 def row_id(declaration: SourceDeclaration, row: Row) -> str | None:
     """The row's id as its source gives it, or None where it gives none."""
-    value = optional_value(row, declaration.columns.id)
+    value = lookup(row, declaration.columns.id)
     text = None if isinstance(value, bool | float) else cell_text(value)
     return text[:500] if text and text.strip() and "\0" not in text else None
 
 
-def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
-    if isinstance(declaration.kind, str):
-        return declaration.kind
+def _kind_by_column(declaration: SourceDeclaration, row: Row) -> AnswerKind:
     seen = []
     for rule in declaration.kind_rules():
-        value = cell_text(optional_value(row, rule.column)) or ""
+        value = cell_text(lookup(row, rule.column)) or ""
         own_name = value if not rule.values and not rule.contains and value in _KINDS else None
         inside = next((kind for text, kind in rule.contains.items() if text in value), None)
         kind = rule.values.get(value) or own_name or inside or rule.otherwise
@@ -141,12 +144,12 @@ def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
 def _question(row: Row, columns: Columns) -> tuple[str, str]:
     """The text of the question, and what `question_after` and `question_until` leave out: instructions, mostly."""
     column = columns.question
-    cell = required_value(row, column)
+    cell = lookup(row, column, required=True)
     said = cell if cell is None or isinstance(cell, str) else last_said(cell, ASKING) or cell
     if said is not None and not isinstance(said, str):
         raise ItemRejected("wrong_type", f"{column}: {type(said).__name__}")
     kept = cut(clean(said or ""), columns.question_after, columns.question_until)
-    context = text_or_none(optional_value(row, columns.context))
+    context = (cell_text(lookup(row, columns.context)) or "").strip()
     text = f"{context}\n{kept}" if context and kept else kept
     # Blanks and signs without a shape (zero-width, directions of writing) ask nothing.
     if not any(sign.isprintable() and not sign.isspace() for sign in MARK.sub("", text)):
@@ -164,12 +167,12 @@ def _history(declaration: SourceDeclaration, row: Row) -> tuple[Turn, ...]:
     Raises ItemRejected: bad_history, question_too_long, nul_byte, turn_mark.
     """
     columns = declaration.columns
-    said = spoken(as_json(optional_value(row, columns.history))) if columns.history else []
+    said = spoken(as_json(lookup(row, columns.history))) if columns.history else []
     if columns.history == columns.question:
         asked = [number for number, turn in enumerate(said) if turn.role == "user"]
         said = said[: asked[-1]] if asked else []
     systems = [turn for turn in said if turn.role == "system"]
-    own = text_or_none(optional_value(row, columns.system)) or next((turn.text for turn in systems), None)
+    own = (cell_text(lookup(row, columns.system)) or "").strip() or next((turn.text for turn in systems), None)
     system = own or (declaration.prompt.system if declaration.prompt else None)
     turns = [Turn(role="system", text=system)] if system else []
     turns += [turn for turn in said if turn.role != "system"]
@@ -188,9 +191,7 @@ def _history(declaration: SourceDeclaration, row: Row) -> tuple[Turn, ...]:
 
 def _preset(row: Row, columns: Columns) -> PresetPair | None:
     """The pair that a row brings: texts, or conversations that end in the response; None where it is not whole."""
-    if not columns.chosen:
-        return None
-    found = [optional_value(row, name) for name in (columns.chosen, columns.rejected)]
+    found = [lookup(row, name) for name in (columns.chosen, columns.rejected)]
     texts = [value if isinstance(value, str) else last_said(value, ANSWERING) for value in found]
     chosen, rejected = (clean(text or "") for text in texts)
     if not chosen.strip() or not rejected.strip():
@@ -205,15 +206,21 @@ def _precision(value: Any, kind: str, instruction: str) -> float | None:
     with contextlib.suppress(TypeError, ValueError, OverflowError):
         if math.isfinite(number := float(value)):
             return number
-    return decimals_asked(instruction) if kind == "number" else None
+    asked = _DECIMALS.search(instruction) if kind == "number" else None
+    return _WORDS[asked[1].lower()] if asked else None
+
+
+_DECIMALS = re.compile(r"floating-point number with (one|two|three|four) decimal", re.IGNORECASE)
+"""How MathVista's hints ask for them."""
+_WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0}
 
 
 def choices_of(row: Row, columns: Columns) -> tuple[str, ...]:
     """The choices that a row lists, in one column or in one for each. Raises ItemRejected: bad_choices, image_marks."""
     names = one_or_several(columns.choices)
     if len(names) < 2:
-        return parse_choices(optional_value(row, names[0]) if names else None)
-    found = [optional_value(row, name) for name in names]  # columns A, B, C, D are null from some number on
+        return parse_choices(lookup(row, names[0]) if names else None)
+    found = [lookup(row, name) for name in names]  # columns A, B, C, D are null from some number on
     return parse_choices(without_missing(found))
 
 
@@ -227,8 +234,8 @@ def golds_of(
     if kind == "none":
         return ()
     columns = declaration.columns
-    values = [optional_value(row, columns.answer)]
-    listed = optional_value(row, columns.answers)
+    values = [lookup(row, columns.answer)]
+    listed = lookup(row, columns.answers)
     values += listed if isinstance(listed, list | tuple) else [listed]
     texts = [_gold_text(value, kind) for value in values]
     golds = [cut_answer(text, one_or_several(columns.answer_after), columns.answer_strip) for text in texts if text]

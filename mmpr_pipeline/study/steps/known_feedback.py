@@ -17,8 +17,7 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
 from mmpr_pipeline.pairing.feedback import ScoredAnswer, pick, split_claims
-from mmpr_pipeline.rollouts.sampling import Decoding
-from mmpr_pipeline.rollouts.verdicts import check_rollouts
+from mmpr_pipeline.rollouts.sampling import Decoding, check_rollouts
 from mmpr_pipeline.sources.generated.describe import PLACES, Scene, named_objects
 from mmpr_pipeline.sources.generated.scenes import scene_of
 from mmpr_pipeline.sources.source import open_source

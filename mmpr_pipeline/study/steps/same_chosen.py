@@ -101,8 +101,8 @@ def _pairs(data: str) -> Iterator[PreferencePair]:
     store = open_store(data)
     shards = shards_of(store)
     for shard in range(shards):
-        name = layout.manifest(shard, shards)
-        key = layout.data("pairs", shard, shards)
+        name = layout.shard_key("manifest", shard, shards)
+        key = layout.shard_key("pairs", shard, shards)
         for batch in record_batches(sound_file(store, key, read_manifest(store.read(name), name).hashes[key])):
             for row in batch.to_pylist():
                 yield PreferencePair.model_validate(row)

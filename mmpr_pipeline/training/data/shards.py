@@ -45,7 +45,7 @@ class Shard:
     def __init__(self, store: Store, number: int, num_shards: int, hashes: Mapping[str, str]) -> None:
         """`hashes`: sha256 of the files that are to be checked, by key; raises DatasetError where one is another."""
         self.number = number
-        keys = (layout.data(kind, number, num_shards) for kind in ("pairs", "images", "questions"))
+        keys = (layout.shard_key(kind, number, num_shards) for kind in ("pairs", "images", "questions"))
         pairs, images, asked_of = (
             sound_file(store, key, hashes[key]) if key in hashes else store.local_copy(key) for key in keys
         )

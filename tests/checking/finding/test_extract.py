@@ -98,7 +98,7 @@ def test_questions_that_a_model_asks_itself_are_not_answered_for_it() -> None:
 
 
 def test_boxes_are_balanced_and_blanks_left_out() -> None:
-    assert [box.text for box in boxed_spans(r"\boxed{\frac{1}{2}} and \boxed{ \{1, 2\} }")] == [
+    assert [box.text for box in boxed_spans(r"\boxed{\frac{1}{2}} is not \boxed{ \{1, 2\} }")] == [
         r"\frac{1}{2}",
         r" \{1, 2\} ",
     ]

@@ -37,7 +37,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pairs(out: Path) -> list[dict[str, Any]]:
-    files = [out / layout.data("pairs", shard, SHARDS) for shard in range(SHARDS)]
+    files = [out / layout.shard_key("pairs", shard, SHARDS) for shard in range(SHARDS)]
     return [row for file in files for batch in record_batches(file) for row in batch.to_pylist()]
 
 
@@ -252,17 +252,17 @@ def test_the_same_dataset_gives_the_same_files(to: str, out: Path, tmp_path: Pat
 def rewritten(out: Path, target: Path, kind: str, change: Any) -> Path:
     """A copy of a dataset with the first row of one of its files changed."""
     shutil.copytree(out, target)
-    path = target / layout.data(kind, 0, SHARDS)
+    path = target / layout.shard_key(kind, 0, SHARDS)
     schema = {"pairs": PAIR_SCHEMA, "images": IMAGE_SCHEMA}[kind]
     rows = [row for batch in record_batches(path) for row in batch.to_pylist()]
     change(rows[0])
     path.unlink()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    manifest = target / layout.manifest(0, SHARDS)
+    manifest = target / layout.shard_key("manifest", 0, SHARDS)
     stated = json.loads(manifest.read_text())
     for entry in stated["files"]:
-        if entry["path"] == layout.data(kind, 0, SHARDS):
+        if entry["path"] == layout.shard_key(kind, 0, SHARDS):
             entry["sha256"] = sha256_of(path)
     manifest.write_text(json.dumps(stated))
     return target
@@ -271,7 +271,7 @@ def rewritten(out: Path, target: Path, kind: str, change: Any) -> Path:
 def test_a_damaged_file_is_not_exported(out: Path, tmp_path: Path) -> None:
     shutil.copytree(out, tmp_path / "out")
     for kind in ("pairs", "images", "questions"):
-        path = tmp_path / "out" / layout.data(kind, 1, SHARDS)
+        path = tmp_path / "out" / layout.shard_key(kind, 1, SHARDS)
         raw = path.read_bytes()
         path.write_bytes(raw[:-90] + b"\1" + raw[-89:])
         with pytest.raises(DatasetError, match=rf"{kind}-00001(?s:.)*What to do: Bring it back from a copy"):

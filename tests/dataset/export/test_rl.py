@@ -38,9 +38,9 @@ def wanted(out: Path) -> dict[str, dict[str, Any]]:
     """The questions of the band, counted from the rollouts themselves and not from the questions' own counts."""
     rows, outcomes = dict[str, dict[str, Any]](), dict[str, list[str]]()
     for shard in range(2):
-        for batch in record_batches(out / layout.data("questions", shard, 2)):
+        for batch in record_batches(out / layout.shard_key("questions", shard, 2)):
             rows |= {row["question_id"]: row for row in batch.to_pylist() if row["kind"] != "none"}
-        for batch in record_batches(out / layout.data("rollouts", shard, 2)):
+        for batch in record_batches(out / layout.shard_key("rollouts", shard, 2)):
             for row in batch.to_pylist():
                 if row["outcome"] in ("correct", "incorrect", "unparseable") and row["parent"] is None:
                     outcomes.setdefault(row["question_id"], []).append(row["outcome"])

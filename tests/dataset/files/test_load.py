@@ -53,7 +53,10 @@ def test_every_pair_with_its_image(out: Path) -> None:
 
 def test_all_columns_are_those_of_the_shards(out: Path) -> None:
     rows = [
-        r for shard in range(3) for b in record_batches(out / layout.data("pairs", shard, 3)) for r in b.to_pylist()
+        r
+        for shard in range(3)
+        for b in record_batches(out / layout.shard_key("pairs", shard, 3))
+        for r in b.to_pylist()
     ]
     loaded = mmpr_pipeline.load(out).remove_columns("images").to_list()
     assert loaded == [{k: v for k, v in row.items() if k != "images"} for row in rows]
@@ -155,7 +158,7 @@ def test_a_dataset_without_pairs(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_dataset_is_refused(out: Path) -> None:
-    (out / layout.manifest(1, 3)).unlink()
+    (out / layout.shard_key("manifest", 1, 3)).unlink()
     with pytest.raises(DatasetError, match="not finished"):
         mmpr_pipeline.load(out)
 

@@ -20,7 +20,7 @@ def pairs_of(out: Path) -> list[dict[str, Any]]:
     """Every pair of a dataset, as plain data."""
     store = open_store(out)
     shards = shards_of(store)
-    files = [store.local_copy(layout.data("pairs", shard, shards)) for shard in range(shards)]
+    files = [store.local_copy(layout.shard_key("pairs", shard, shards)) for shard in range(shards)]
     return [row for file in files for batch in record_batches(file) for row in batch.to_pylist()]
 
 

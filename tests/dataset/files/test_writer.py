@@ -19,7 +19,7 @@ from tests.dataset.conftest import IDENTITY, make_outcome, write_shard
 
 
 def table(out: Path, kind: str, shard: int = 0, of: int = 1) -> pa.Table:
-    with pa.memory_map(str(out / layout.data(kind, shard, of))) as source:
+    with pa.memory_map(str(out / layout.shard_key(kind, shard, of))) as source:
         return pa.ipc.open_file(source).read_all()
 
 
@@ -55,7 +55,7 @@ def test_the_manifest_counts_and_adds_up(tmp_path: Path) -> None:
     }  # fmt: skip
     assert manifest["sources"]["grids"]["questions"] == 5
     assert [entry["rows"] for entry in manifest["files"]] == [10, 20, 20, 68]
-    stored = json.loads((tmp_path / layout.manifest(0, 1)).read_text())
+    stored = json.loads((tmp_path / layout.shard_key("manifest", 0, 1)).read_text())
     assert stored == {name: value for name, value in manifest.items() if name != "rehearsal"}
     assert str(tmp_path) not in json.dumps(manifest)
 
@@ -72,7 +72,7 @@ def test_the_same_outcomes_give_the_same_bytes(tmp_path: Path, monkeypatch: pyte
 def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "BATCH_ROWS", 10)
     write_shard(open_store(tmp_path), 0, 1, [make_outcome(n) for n in range(50)])
-    sizes = [batch.num_rows for batch in arrow_file.record_batches(tmp_path / layout.data("rollouts", 0, 1))]
+    sizes = [batch.num_rows for batch in arrow_file.record_batches(tmp_path / layout.shard_key("rollouts", 0, 1))]
     assert sum(sizes) == 170
     assert max(sizes) < 10 + 5
 
@@ -80,7 +80,8 @@ def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_memory_does_not_grow_with_the_shard(tmp_path: Path) -> None:
     heavy = [_with_long_texts(make_outcome(n, rollouts=32)) for n in range(100)]
     seen = []
-    with ShardWriter(open_store(tmp_path), 0, 1, IDENTITY) as writer:
+    with open_store(tmp_path).workspace() as folder:
+        writer = ShardWriter(open_store(tmp_path), folder, 0, 1, IDENTITY)
         for _ in range(30):  # about 500 MB of text
             for outcome in heavy:
                 writer.add(outcome)
@@ -110,8 +111,8 @@ def test_an_empty_shard_is_valid(tmp_path: Path) -> None:
 
 def test_without_finish_nothing_stays(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    with pytest.raises(RuntimeError), ShardWriter(store, 0, 1, IDENTITY) as writer:  # noqa: PT012
-        writer.add(make_outcome(0))
+    with pytest.raises(RuntimeError), store.workspace() as folder:  # noqa: PT012
+        ShardWriter(store, folder, 0, 1, IDENTITY).add(make_outcome(0))
         raise RuntimeError("the shard's worker fails")
     assert list(tmp_path.rglob("*")) == []
 
@@ -141,8 +142,9 @@ def test_finishing_again_with_other_content_is_refused(tmp_path: Path) -> None:
 def test_an_outcome_that_contradicts_itself_is_a_bug(tmp_path: Path, change: dict[str, object], what: str) -> None:
     outcome = make_outcome(0)
     wrong = dataclasses.replace(outcome, row=outcome.row.model_copy(update=change))
-    with ShardWriter(open_store(tmp_path), 0, 1, IDENTITY) as writer, pytest.raises(DatasetError, match=what):
-        writer.add(wrong)
+    store = open_store(tmp_path)
+    with store.workspace() as folder, pytest.raises(DatasetError, match=what):
+        ShardWriter(store, folder, 0, 1, IDENTITY).add(wrong)
 
 
 def test_a_lone_surrogate_becomes_a_mark(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_a_lone_surrogate_becomes_a_mark(tmp_path: Path) -> None:
 def test_images_can_be_read_in_place(tmp_path: Path) -> None:
     outcomes = [make_outcome(n) for n in range(20)]
     write_shard(open_store(tmp_path), 0, 1, outcomes)
-    raw = (tmp_path / layout.data("images", 0, 1)).read_bytes()
+    raw = (tmp_path / layout.shard_key("images", 0, 1)).read_bytes()
     assert all(image.data in raw for outcome in outcomes for image in outcome.images)
 
 

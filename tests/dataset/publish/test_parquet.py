@@ -43,13 +43,16 @@ def written(out: Path, target: Path, shards: int = 1) -> Path:
 
 def test_an_image_that_many_pairs_share_costs_once(out: Path, tmp_path: Path) -> None:
     path = written(out, tmp_path / "a.parquet")
-    images = PublishedImages(out / layout.data("images", 0, 1))
+    images = PublishedImages(out / layout.shard_key("images", 0, 1))
     named = [
-        n for b in record_batches(out / layout.data("pairs", 0, 1)) for names in b["images"].to_pylist() for n in names
+        n
+        for b in record_batches(out / layout.shard_key("pairs", 0, 1))
+        for names in b["images"].to_pylist()
+        for n in names
     ]
     unique = sum(images.sizes[name] for name in set(named))
     repeated = sum(images.sizes[name] for name in named)
-    text = (out / layout.data("pairs", 0, 1)).stat().st_size
+    text = (out / layout.shard_key("pairs", 0, 1)).stat().st_size
     assert repeated > 3 * unique, "else this says nothing"
     assert path.stat().st_size <= 1.1 * (unique + text)
     assert path.stat().st_size <= 1.05 * unique + text
@@ -59,7 +62,7 @@ def test_the_bytes_are_those_of_the_shard_and_the_same_each_time(out: Path, tmp_
     one, other = written(out, tmp_path / "a.parquet"), written(out, tmp_path / "b.parquet")
     assert one.read_bytes() == other.read_bytes()
     table = pq.read_table(one)
-    stored = pa.Table.from_batches(record_batches(out / layout.data("pairs", 0, 1)))
+    stored = pa.Table.from_batches(record_batches(out / layout.shard_key("pairs", 0, 1)))
     assert table.num_rows == stored.num_rows
     for images, names in zip(table["images"].to_pylist(), stored["images"].to_pylist(), strict=True):
         assert [hashlib.sha256(image["bytes"]).hexdigest() for image in images] == names
@@ -129,13 +132,13 @@ def test_questions_without_images_are_kept(tmp_path: Path) -> None:
 
 def test_an_image_that_is_not_in_its_shard_is_told(tmp_path: Path) -> None:
     made = build_made(tmp_path, questions=6, open_ended=0, shards=1)
-    images = PublishedImages(made / layout.data("images", 0, 1))
+    images = PublishedImages(made / layout.shard_key("images", 0, 1))
     with pytest.raises(DatasetError, match="not in its shard"):
         images.bytes_of("0" * 64)
 
 
 def test_images_are_not_copied_into_memory(out: Path) -> None:
     before = pa.total_allocated_bytes()
-    images = PublishedImages(out / layout.data("images", 0, 1))
+    images = PublishedImages(out / layout.shard_key("images", 0, 1))
     assert sum(images.sizes.values()) > 2_000_000
     assert pa.total_allocated_bytes() - before < 100_000

@@ -287,7 +287,7 @@ def test_many_files_take_several_commits(
 
 def test_a_damaged_shard_is_not_published(hub: HubServer, waits: list[float], out: Path, tmp_path: Path) -> None:
     shutil.copytree(out, tmp_path / "out")
-    path = tmp_path / "out" / layout.data("images", 2, SHARDS)
+    path = tmp_path / "out" / layout.shard_key("images", 2, SHARDS)
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)

@@ -48,7 +48,7 @@ def test_the_summary_page_names_every_figure(out: Path) -> None:
 
 
 def test_an_unfinished_dataset_has_no_summary(out: Path) -> None:
-    (out / layout.manifest(1, 3)).unlink()
+    (out / layout.shard_key("manifest", 1, 3)).unlink()
     with pytest.raises(DatasetError, match="Run the same"):
         summarise(open_store(out), 3)
 

@@ -41,7 +41,7 @@ def page(report: Report) -> str:
 
 def rewrite(out: Path, kind: str, change: Callable[[Rows], Rows], shard: int = 1) -> None:
     """Change the rows of one file and its entry in the manifest, so that only the rows themselves tell."""
-    path = out / layout.data(kind, shard, 3)
+    path = out / layout.shard_key(kind, shard, 3)
     with pa.memory_map(str(path)) as source:
         rows = change(pa.ipc.open_file(source).read_all().to_pylist())
     path.unlink()
@@ -55,10 +55,10 @@ def write_rows(path: Path, rows: Rows, schema: pa.Schema) -> None:
 
 
 def restate(out: Path, kind: str, rows: int, shard: int = 1) -> None:
-    path, manifest = out / layout.data(kind, shard, 3), out / layout.manifest(shard, 3)
+    path, manifest = out / layout.shard_key(kind, shard, 3), out / layout.shard_key("manifest", shard, 3)
     stated = json.loads(manifest.read_text())
     for entry in stated["files"]:
-        if entry["path"] == layout.data(kind, shard, 3):
+        if entry["path"] == layout.shard_key(kind, shard, 3):
             entry.update(sha256=sha256_of(path), bytes=path.stat().st_size, rows=rows)
     manifest.write_bytes(json_bytes(stated))
     (out / layout.SUMMARY).write_bytes(json_bytes(summarise(open_store(out), 3)))
@@ -69,7 +69,7 @@ def edit(position: int, **fields: Any) -> Callable[[Rows], Rows]:
 
 
 def edit_manifest(out: Path, change: Callable[[dict[str, Any]], Any], shard: int = 1) -> None:
-    path = out / layout.manifest(shard, 3)
+    path = out / layout.shard_key("manifest", shard, 3)
     stated = json.loads(path.read_text())
     change(stated)
     path.write_bytes(json_bytes(stated))
@@ -92,16 +92,16 @@ def test_a_dataset_of_empty_shards_has_no_problem(tmp_path: Path) -> None:
 
 def test_a_flipped_bit(out: Path) -> None:
     for kind in layout.SCHEMAS:
-        path = out / layout.data(kind, 0, 3)
+        path = out / layout.shard_key(kind, 0, 3)
         raw = bytearray(path.read_bytes())
         raw[len(raw) // 2] ^= 1
         path.write_bytes(raw)
     found = [p.where for p in verify(out).problems if p.name == "bad_hash"]
-    assert found == sorted(layout.data(kind, 0, 3) for kind in layout.SCHEMAS)
+    assert found == sorted(layout.shard_key(kind, 0, 3) for kind in layout.SCHEMAS)
 
 
 def test_a_truncated_file(out: Path) -> None:
-    path = out / layout.data("pairs", 1, 3)
+    path = out / layout.shard_key("pairs", 1, 3)
     os.truncate(path, path.stat().st_size // 2)
     report = verify(out)
     assert {p.name for p in report.problems} == {"bad_hash"}
@@ -110,7 +110,7 @@ def test_a_truncated_file(out: Path) -> None:
 
 
 def test_files_that_are_missing_or_too_many(out: Path) -> None:
-    (out / layout.data("images", 2, 3)).unlink()
+    (out / layout.shard_key("images", 2, 3)).unlink()
     (out / "pairs" / "pairs-00003-of-00004.arrow").write_bytes(b"")
     (out / "notes.txt").write_text("mine")
     found = {(p.name, p.where) for p in verify(out).problems}
@@ -128,18 +128,18 @@ def test_what_training_keeps_beside_the_shards_is_no_problem(out: Path) -> None:
 
 
 def test_an_unfinished_dataset(out: Path) -> None:
-    (out / layout.manifest(2, 3)).unlink()
+    (out / layout.shard_key("manifest", 2, 3)).unlink()
     (out / layout.SUMMARY).unlink()
-    (out / layout.journal(2, 3)).mkdir(parents=True)
-    (out / layout.journal(2, 3) / "000000-000000.jsonl").write_text("{}\n")
+    (out / layout.shard_key("journal", 2, 3)).mkdir(parents=True)
+    (out / layout.shard_key("journal", 2, 3) / "000000-000000.jsonl").write_text("{}\n")
     assert [p.name for p in verify(out).problems] == ["unfinished"] * 3
 
 
 def test_the_page_says_of_an_unfinished_dataset_what_it_is_and_what_to_do(out: Path) -> None:
     (out / layout.SUMMARY).unlink()
     for kind in layout.SCHEMAS:
-        (out / layout.data(kind, 2, 3)).unlink()
-    (out / layout.manifest(2, 3)).unlink()
+        (out / layout.shard_key(kind, 2, 3)).unlink()
+    (out / layout.shard_key("manifest", 2, 3)).unlink()
     text = page(verify(out))
     assert "Not finished: 2 of 3 shards are there." in text
     assert "What is there is as promised: 8 files" in text
@@ -149,7 +149,7 @@ def test_the_page_says_of_an_unfinished_dataset_what_it_is_and_what_to_do(out: P
         running = page(verify(out))
     assert "mmpr top" in running
     assert "run the same" not in running, "a second driver is advised"
-    (out / layout.data("images", 1, 3)).unlink()
+    (out / layout.shard_key("images", 1, 3)).unlink()
     damaged = page(verify(out))
     assert "Not finished: 2 of 3" in damaged
     assert "1 problem (1 missing_file)" in damaged
@@ -170,7 +170,7 @@ def test_where_no_dataset_is_the_error_says_what_is_there(out: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"shard": 1}', b"\xff"])
 def test_a_manifest_that_is_none(out: Path, content: bytes) -> None:
-    (out / layout.manifest(1, 3)).write_bytes(content)
+    (out / layout.shard_key("manifest", 1, 3)).write_bytes(content)
     assert "bad_manifest" in names(out)
 
 
@@ -212,14 +212,14 @@ def test_a_summary_of_something_else(out: Path) -> None:
 
 
 def test_other_columns(out: Path) -> None:
-    path = out / layout.data("pairs", 1, 3)
+    path = out / layout.shard_key("pairs", 1, 3)
     write_rows(path, [], pa.schema([("pair_id", pa.string())]))
     restate(out, "pairs", rows=0)
     assert names(out) == {"bad_schema"}
 
 
 def test_other_descriptions_of_the_same_columns_are_no_problem(out: Path) -> None:
-    path = out / layout.data("images", 1, 3)
+    path = out / layout.shard_key("images", 1, 3)
     with pa.memory_map(str(path)) as source:
         rows = pa.ipc.open_file(source).read_all().to_pylist()
     path.unlink()
@@ -229,7 +229,7 @@ def test_other_descriptions_of_the_same_columns_are_no_problem(out: Path) -> Non
 
 
 def test_a_column_that_may_be_null_where_none_is_promised(out: Path) -> None:
-    path = out / layout.data("images", 1, 3)
+    path = out / layout.shard_key("images", 1, 3)
     with pa.memory_map(str(path)) as source:
         rows = pa.ipc.open_file(source).read_all().to_pylist()
     path.unlink()
@@ -244,7 +244,7 @@ def test_a_file_whose_hash_is_wrong_is_not_parsed(out: Path, monkeypatch: pytest
     monkeypatch.setattr(pa.ipc, "open_file", lambda *args, **named: parsed.append("") or real(*args, **named))
     for shard in range(3):
         for kind in layout.SCHEMAS:
-            path = out / layout.data(kind, shard, 3)
+            path = out / layout.shard_key(kind, shard, 3)
             raw = bytearray(path.read_bytes())
             raw[-30] ^= 4
             path.write_bytes(raw)
@@ -401,5 +401,5 @@ def test_hostile_names_do_not_steer_the_page(out: Path) -> None:
 def test_a_dataset_in_a_bucket(s3_bucket: str) -> None:
     store = write_dataset(f"s3://{s3_bucket}/out", questions=12)
     assert verify(store.url).problems == []
-    store.write(layout.data("pairs", 0, 3), b"damaged")
+    store.write(layout.shard_key("pairs", 0, 3), b"damaged")
     assert {p.name for p in verify(store.url).problems} == {"bad_hash"}

@@ -15,7 +15,7 @@ from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
+from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.engines.contract import ask, ask_on, seen_question
@@ -165,7 +165,7 @@ async def test_all_rounds_and_continuations_of_a_question_go_to_one_engine(solve
     actors = [ScriptedActor(settings) for _ in range(3)]
     pool = EnginePool(actors, HOLDS)
     recipe = Recipe(SamplingSettings(), PairingSettings(), 0)
-    strategies = make_strategies(recipe.pairing.strategies)
+    strategies = [STRATEGIES.get(name)() for name in recipe.pairing.strategies]
     await asyncio.gather(
         *(work_question(seen_question(f"q{i}", images=()), pool, recipe, strategies) for i in range(30))
     )

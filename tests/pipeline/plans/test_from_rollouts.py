@@ -24,7 +24,7 @@ from mmpr_pipeline.pipeline.output import finish
 from mmpr_pipeline.pipeline.plans.from_rollouts import RebuildPlan, make_rebuild_plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
-from mmpr_pipeline.rollouts import verdicts
+from mmpr_pipeline.rollouts import sampling
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import files_of, make_source
 
@@ -133,7 +133,7 @@ async def test_an_output_of_an_older_checker_is_judged_and_paired_anew(
 
     flat = {"sampling.adaptive": False, "sampling.samples": 8}  # else verdicts decide how much is sampled
     with monkeypatch.context() as patch:
-        patch.setattr(verdicts, "check_question", older)
+        patch.setattr(sampling, "check_question", older)
         before = await made(tmp_path, **flat)
     today = await made(tmp_path / "today", **flat)
     plan = make_rebuild_plan(str(before), {"out": str(tmp_path / "again")})
@@ -159,4 +159,6 @@ def by_correctness(out: Path) -> list[dict[str, Any]]:
 
 
 def rows_of(out: Path, kind: str) -> list[dict[str, Any]]:
-    return [row for n in (0, 1) for batch in record_batches(out / layout.data(kind, n, 2)) for row in batch.to_pylist()]
+    return [
+        row for n in (0, 1) for batch in record_batches(out / layout.shard_key(kind, n, 2)) for row in batch.to_pylist()
+    ]

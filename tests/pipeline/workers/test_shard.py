@@ -140,7 +140,7 @@ async def test_damaged_journal_lines_are_made_again(tmp_path: Path) -> None:
 async def test_damaged_lines_of_versions_without_checksums_stop_nothing(tmp_path: Path) -> None:
     plan = plan_for(tmp_path, "out")
     rows = [row for row in plan.read(0) if isinstance(row, Question)]
-    folder = tmp_path / "out" / layout.journal(0, plan.config.shards)
+    folder = tmp_path / "out" / layout.shard_key("journal", 0, plan.config.shards)
     folder.mkdir(parents=True)
     broken = ({"rollouds": []}, {"rollouts": [{"text": 1}]}, {"rollouts": 7}, {"reject": 5})
     lines = [

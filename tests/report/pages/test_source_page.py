@@ -13,7 +13,7 @@ from mmpr_pipeline.core.records import Image, Question, Reject, question_id
 from mmpr_pipeline.report.pages.source_page import SHOWN, render_source, source_page
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
-from mmpr_pipeline.sources.images.decode import load_image
+from mmpr_pipeline.sources.images.load import load_image
 from mmpr_pipeline.sources.review.checks import inspect_rows
 from mmpr_pipeline.sources.review.findings import Checked
 from tests.report.conftest import ATTACK

@@ -416,7 +416,7 @@ def test_a_running_build_shows_its_first_shard_and_its_newest_rollouts(tmp_path:
     store = open_store(tmp_path / "live")
     store.write(layout.CONFIG, json_bytes({"config": {"shards": 2}}))
     said = {"question_id": "a" * 32, "index": 0, "round": 0, "text": "It is $x^2$.", "tokens": 9, "model": "m"}
-    with Journal(store, layout.journal(0, 2)).open() as journal:
+    with Journal(store, layout.shard_key("journal", 0, 2)).open() as journal:
         journal.append({"question": "a" * 32, "step": "sample/0", "rollouts": [said]})
     with serving(tmp_path / "live") as address:
         browser.open(address)

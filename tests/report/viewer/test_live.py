@@ -19,7 +19,7 @@ def said(index: int, text: str) -> dict[str, object]:
 def test_the_newest_rollouts_come_first_and_a_torn_line_is_passed_over(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     assert newest_rollouts(store) == []
-    with Journal(store, layout.journal(1, 4)).open() as journal:
+    with Journal(store, layout.shard_key("journal", 1, 4)).open() as journal:
         for number in range(20):
             rollouts = [said(number, f"text {number}")]
             journal.append({"question": "a" * 32, "step": f"sample/{number}", "rollouts": rollouts})

@@ -61,10 +61,10 @@ def test_a_column_of_its_own_that_holds_semicolons_stays_whole(tmp_path: Path) -
 
 
 def open_rows(path: Path) -> list[object]:
-    from mmpr_pipeline.sources.files.formats import Scan, row_format
-    from mmpr_pipeline.sources.files.local import LocalFile
+    from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
+    from mmpr_pipeline.sources.files.formats import LocalFile, Scan
 
-    file, reader, scan = LocalFile(path, path.name, path.stat().st_size), row_format("csv"), Scan()
+    file, reader, scan = LocalFile(path, path.name, path.stat().st_size), ROW_FORMATS.get("csv"), Scan()
     reader.scan(file, scan)
     return [dict(row) for row in reader.read(file, tuple(scan.marks), 0, scan.rows, None)]
 

@@ -17,8 +17,7 @@ from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.rollouts.prompts import prompt_for
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration, source_groups
-from mmpr_pipeline.sources.declaration.rows import one_or_several
-from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, one_or_several
 from mmpr_pipeline.sources.review.preview import LIST_COLUMNS, list_sources, preview_source, show_source
 from mmpr_pipeline.sources.rows.choices import LETTERS
 from mmpr_pipeline.sources.rows.entries import entry_rows

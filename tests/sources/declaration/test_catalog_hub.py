@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
-from mmpr_pipeline.sources.declaration.schema import HubLocation
+from mmpr_pipeline.sources.declaration.parts import HubLocation
 from mmpr_pipeline.sources.rows import entries
 from mmpr_pipeline.sources.rows.mapping import row_id
 from tests.hub.repository import Repository

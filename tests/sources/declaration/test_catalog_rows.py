@@ -14,7 +14,7 @@ from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source, open_source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
-from mmpr_pipeline.sources.declaration.rows import one_or_several
+from mmpr_pipeline.sources.declaration.schema import one_or_several
 from mmpr_pipeline.sources.rows import entries, joined
 from mmpr_pipeline.sources.rows.columns import image_path
 from tests.sources.made import png_bytes

@@ -10,7 +10,7 @@ import pytest
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.declaration.schema import load_declaration
-from mmpr_pipeline.sources.images.decode import decode
+from mmpr_pipeline.sources.images.load import decode
 from mmpr_pipeline.sources.rows.mapping import question_from_row
 from tests.sources.made import png_bytes
 

@@ -20,8 +20,8 @@ import pytest
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source
-from mmpr_pipeline.sources.files.formats import Row, Scan, Unreadable, row_format
-from mmpr_pipeline.sources.files.local import LocalFile
+from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
+from mmpr_pipeline.sources.files.formats import LocalFile, Row, Scan, Unreadable
 from tests.sources.conftest import Declare
 from tests.sources.made import made_rows, png_bytes
 
@@ -190,8 +190,8 @@ def local(path: Path) -> LocalFile:
 
 def read(format: Any, file: Any, rows: int) -> list[Row]:
     scan = Scan()
-    row_format(format).scan(file, scan)
-    return list(row_format(format).read(file, tuple(scan.marks), 0, rows, None))
+    ROW_FORMATS.get(format).scan(file, scan)
+    return list(ROW_FORMATS.get(format).read(file, tuple(scan.marks), 0, rows, None))
 
 
 @pytest.mark.parametrize("format", ["parquet", "arrow"])
@@ -249,7 +249,7 @@ def test_a_network_that_fails_is_no_damaged_page(tmp_path: Path) -> None:
 
     file = Gone(path, path.name, path.stat().st_size)
     scan = Scan()
-    row_format("parquet").scan(file, scan)
+    ROW_FORMATS.get("parquet").scan(file, scan)
     Gone.working = False
     with pytest.raises(ConnectionError, match="network"):
-        list(row_format("parquet").read(file, tuple(scan.marks), 0, ROWS, None))
+        list(ROW_FORMATS.get("parquet").read(file, tuple(scan.marks), 0, ROWS, None))

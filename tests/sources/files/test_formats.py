@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
-from mmpr_pipeline.sources.files.formats import Scan, Unreadable, jsonl, parquet, row_format
+from mmpr_pipeline.sources.declaration.parts import ROW_FORMATS
+from mmpr_pipeline.sources.files.formats import LocalFile, Scan, Unreadable, jsonl, parquet
 from mmpr_pipeline.sources.files.formats import csv as csv_format
 from mmpr_pipeline.sources.files.formats import json as json_format
-from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.source import Source
 from tests.sources.conftest import Declare
 from tests.sources.made import made_rows, png_bytes, write_jsonl
@@ -286,7 +286,7 @@ def test_a_file_that_is_something_else_is_an_error(name: str, tmp_path: Path) ->
     path.write_bytes(b"hello, this is plain text\n" * 50)
     file = LocalFile(path, name, path.stat().st_size)
     with pytest.raises(SourceError, match=name) as caught:
-        row_format(name.removeprefix("rows.")).scan(file, Scan())  # type: ignore[arg-type]
+        ROW_FORMATS.get(name.removeprefix("rows.")).scan(file, Scan())  # type: ignore[arg-type]
     assert caught.value.remedy
 
 
@@ -390,7 +390,7 @@ def test_only_the_declared_columns_of_parquet_are_read(tmp_path: Path, monkeypat
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     path = tmp_path / "rows.parquet"
     file = LocalFile(path, path.name, path.stat().st_size)
-    read = list(row_format("parquet").read(file, ((0, 0),), 2, 4, ["id", "meta", "none"]))
+    read = list(ROW_FORMATS.get("parquet").read(file, ((0, 0),), 2, 4, ["id", "meta", "none"]))
     assert read == [{"id": f"q{i}", "meta": rows[i]["meta"]} for i in (2, 3)]
 
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from mmpr_pipeline.core.errors import ItemRejected, SourceError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources.files import zips
-from mmpr_pipeline.sources.files.local import LocalFile
+from mmpr_pipeline.sources.files.formats import LocalFile
 from mmpr_pipeline.sources.images import archives
 from mmpr_pipeline.sources.images.archives import ImageArchives, opened
 from tests.sources.conftest import Declare
-from tests.sources.images.test_decode import huge_png
+from tests.sources.images.test_load import huge_png
 from tests.sources.made import made_rows, png_bytes
 
 MB = 1 << 20

@@ -9,8 +9,7 @@ import PIL.Image
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.images.decode import load_image
-from mmpr_pipeline.sources.images.references import ImageFolder, ImagePlaces, image_bytes
+from mmpr_pipeline.sources.images.load import ImageFolder, ImagePlaces, image_bytes, load_image
 from tests.sources.made import png_bytes
 
 RAW = png_bytes(7)

@@ -15,8 +15,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.sources.images import web
-from mmpr_pipeline.sources.images.decode import MAX_BYTES
+from mmpr_pipeline.sources.images import MAX_BYTES, web
 from mmpr_pipeline.sources.images.web import WebImages, is_public
 from tests.sources.conftest import Declare
 from tests.sources.made import png_bytes

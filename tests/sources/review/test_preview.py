@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from mmpr_pipeline.core.records import Question, Reject
-from mmpr_pipeline.sources.images.decode import encode_png, load_image
+from mmpr_pipeline.sources.images.load import encode_png, load_image
 from mmpr_pipeline.sources.review.preview import can_show_pictures, items, thumbnail
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.sources.declaration.rows import path_columns
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.rows.columns import (
     cell_text,
@@ -17,7 +16,6 @@ from mmpr_pipeline.sources.rows.columns import (
     image_path,
     is_missing,
     lookup,
-    text_or_none,
     without_marks,
 )
 from mmpr_pipeline.sources.rows.mapping import question_from_row
@@ -42,7 +40,12 @@ CHAT: dict[str, Any] = {
 
 def made(question: str, answer: str, **columns: Any) -> Question:
     declaration = SourceDeclaration.model_validate({**CHAT, "columns": {**CHAT["columns"], **columns}})
-    row = {"turns": [{"value": question}, {"value": answer}], "image": png_bytes(), "hint": "It is round."}
+    row = {
+        "turns": [{"value": question}, {"value": answer}],
+        "image": png_bytes(),
+        "hint": "It is round.",
+        "none": " \n",
+    }
     return question_from_row(declaration, row, "1", lambda raw: raw)
 
 
@@ -89,8 +92,8 @@ def test_lists_are_reached_into() -> None:
     assert lookup(row, "c.0") == "x"
     assert lookup(row, "a.5.b") is None
     assert lookup(row, "c.99999999999999999999") is None
-    with pytest.raises(KeyError):
-        lookup(row, "a.b")
+    with pytest.raises(ItemRejected, match="missing_column"):
+        lookup(row, "a.b", required=True)
 
 
 def test_an_empty_conversation_is_a_named_reject() -> None:
@@ -103,7 +106,6 @@ def test_an_empty_conversation_is_a_named_reject() -> None:
 def test_an_image_path_made_of_columns() -> None:
     row = {"split": "train", "id": 42, "none": None, "list": [1]}
     assert image_path("{split}/{id:05d}.png", row.__getitem__) == "train/00042.png"
-    assert path_columns("{split}/{id:05d}.png") == [("split", 0), ("id", 5)]
     assert image_path("{split.__class__}", lambda name: name) == "split.__class__"
     for name, reason in (("none", "missing_image"), ("list", "wrong_type")):
         with pytest.raises(ItemRejected) as caught:
@@ -155,11 +157,10 @@ def test_choices_written_as_a_python_list() -> None:
 )
 def test_a_cell_is_text_or_nothing(value: Any, text: str | None) -> None:
     assert cell_text(value) == text
-    assert text_or_none(value) == (text.strip() if text else None)
 
 
 def test_blanks_alone_are_nothing() -> None:
-    assert text_or_none(" \n") is None
+    assert made("How many?", "7", unit="none").unit is None
 
 
 @pytest.mark.parametrize("gold", ["n/a", "N. A.", "none", "NULL", "nan", "Unknown", "-", "---", " ?", "tbd"])

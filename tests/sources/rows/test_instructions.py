@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.rollouts.prompts import TEMPLATES
-from mmpr_pipeline.sources.rows.instructions import decimals_asked, strip_instruction
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.rows.instructions import strip_instruction
+from mmpr_pipeline.sources.rows.mapping import question_from_row
 
 ASKED = "In the figure, AB = 3.5 cm. What is the length of BC?"
 ASKED_ZH = "如图，AB∥CD，∠1=50°，则∠2的度数是()"
@@ -126,10 +129,16 @@ def test_our_own_instructions_go_too(template: object) -> None:
 def test_decimals_that_a_hint_asks_for() -> None:
     hint = "Hint: Please answer the question requiring a floating-point number with {} decimal place{} and provide the "
     hint += "final value, e.g., 1.2, 1.3, 1.4, at the end.\nQuestion: "
-    found = strip_instruction(hint.format("one", "") + ASKED)
-    assert (found.text, decimals_asked(found.instruction)) == (ASKED, 1.0)
-    assert decimals_asked(strip_instruction(hint.format("two", "s") + ASKED).instruction) == 2.0
-    assert decimals_asked(TAILS[6]) is None
+    data = {"name": "s", "description": "d", "files": "x.jsonl", "kind": "number", "text_only": True}
+    declaration = SourceDeclaration.model_validate({**data, "columns": {"question": "q", "answer": "a"}})
+
+    def asked(text: str) -> Question:
+        return question_from_row(declaration, {"q": text, "a": "1.2"}, "1", lambda reference: reference)
+
+    found = asked(hint.format("one", "") + ASKED)
+    assert (found.text, found.precision) == (ASKED, 1.0)
+    assert asked(hint.format("two", "s") + ASKED).precision == 2.0
+    assert asked(f"{ASKED}\n{TAILS[6]}").precision is None
 
 
 @given(st.text(max_size=300), st.sampled_from(["", *TAILS, *TAILS_ZH, *HEADS]), st.text(max_size=300))

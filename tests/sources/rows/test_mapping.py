@@ -276,8 +276,9 @@ def test_columns_can_be_fields_of_structs_and_alternatives() -> None:
     assert lookup({"png": 3}, "jpg;png") == 3
     assert lookup({"jpg": None, "png": 3}, "jpg;png") == 3
     assert lookup({"jpg": None}, "jpg;png") is None
-    with pytest.raises(KeyError):
-        lookup({"a": 5}, "a.b")
+    assert lookup({"a": 5}, "a.b") is lookup({"a": 5}, None) is None
+    with pytest.raises(ItemRejected, match=r"a\.b; the row has a"):
+        lookup({"a": 5}, "a.b", required=True)
 
 
 def test_text_that_cannot_be_written_is_mended() -> None:

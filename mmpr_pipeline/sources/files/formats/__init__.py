@@ -1,4 +1,4 @@
-"""Readers of rows, one module for each format of file, with one face.
+"""Files of rows, those on this machine among them; and their readers, one module for each format, with one face.
 
 `scan` looks once over a file: how many rows it has, where some of them start (`marks`), and what each row's id is.
 `read` then gives any rows of it, starting at the nearest mark, so that a shard reads only its own slice.
@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import bisect
+import glob
+import hashlib
+import os
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from mmpr_pipeline.core.errors import SourceError
-from mmpr_pipeline.sources.declaration.rows import NAMES, ROW_FORMATS, Format
+from mmpr_pipeline.sources.declaration.parts import NAMES, ROW_FORMATS, Format
 
 Values = Mapping[str, Any]
 Mark = tuple[int, int]
@@ -76,6 +79,70 @@ class SourceFile(Protocol):
         ...
 
 
+_SAMPLED = 64 * 1024
+_POINTER, _POINTER_BYTES = b"version https://git-lfs.github.com/spec/", 1024
+"""How a pointer of Git LFS begins, which a clone without LFS has in a file's place, and how large it is at most."""
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of rows on this machine; `name` is its path below the source's root."""
+
+    path: Path
+    name: str
+    size: int
+
+    def open(self) -> BinaryIO:
+        """See SourceFile."""
+        try:
+            stream = self.path.open("rb")
+        except OSError as error:
+            raise SourceError(
+                f"Cannot read {self.path}: {error.strerror or error}.", remedy="Check that the file is still there."
+            ) from None
+        if self.size < _POINTER_BYTES and stream.read(len(_POINTER)) == _POINTER:
+            stream.close()
+            raise SourceError(
+                f"{self.path} is a pointer of Git LFS and not the file itself.",
+                remedy="Run `git lfs pull` in its folder, or `hf download --repo-type dataset ORG/NAME`.",
+            )
+        stream.seek(0)
+        return stream
+
+    def local(self) -> Path:
+        """See SourceFile."""
+        self.open().close()
+        return self.path
+
+    def digest(self) -> str:
+        """sha256 of the file's first and last 64 KiB: enough to notice a rewrite without reading terabytes."""
+        digest = hashlib.sha256()
+        with self.open() as stream:
+            digest.update(stream.read(_SAMPLED))
+            stream.seek(max(self.size - _SAMPLED, 0))
+            digest.update(stream.read(_SAMPLED))
+        return digest.hexdigest()[:32]
+
+
+def local_files(patterns: tuple[str, ...], root: Path, source: str) -> list[LocalFile]:
+    """The files that the patterns match below `root`, by name. Raises SourceError where a pattern matches none."""
+    found: dict[str, LocalFile] = {}
+    for pattern in patterns:
+        matches = [path for path in glob.glob(str(root / pattern), recursive=True) if os.path.isfile(path)]
+        if not matches:
+            raise SourceError(
+                f"The source {source} has no file {pattern} in {root}.",
+                remedy="Give --data-root DIR if its rows are elsewhere; relative paths start there, or else at the "
+                "declaration's own folder.",
+            )
+        for match in matches:
+            name = Path(os.path.relpath(match, root)).as_posix()
+            found[name] = LocalFile(Path(match), name, os.path.getsize(match))
+    return [found[name] for name in sorted(found)]
+
+
+# ---- their readers
+
 QUESTIONS_PER_PLACE = 256
 
 
@@ -97,13 +164,8 @@ class Scan:
     ids: array[int] = field(default_factory=lambda: array("Q"))
 
     @property
-    def full(self) -> bool:
-        """Whether as many questions as wanted were seen."""
-        return self.limit is not None and self.questions >= self.limit
-
-    @property
     def left(self) -> int:
-        """Most rows that are still to be looked at."""
+        """Most rows that are still to be looked at; none once as many questions as wanted were seen."""
         return sys.maxsize if self.limit is None else self.limit - self.questions
 
     def count(self, rows: int) -> None:
@@ -124,7 +186,7 @@ class Scan:
 
 
 class RowFormat(Protocol):
-    """What a module of this folder offers, or what a distribution brings (see `declaration.rows`)."""
+    """What a module of this folder offers, or what a distribution brings (see `declaration.parts`)."""
 
     def scan(self, file: SourceFile, scan: Scan) -> None:
         """Fill in what `scan` holds. Raises SourceError where the file is not of the format."""
@@ -135,12 +197,6 @@ class RowFormat(Protocol):
     ) -> Iterator[Row]:
         """Rows start..stop of the file, one item for each, with the top-level `columns` that it has (None: all)."""
         ...
-
-
-def row_format(name: Format) -> RowFormat:
-    """The reader of a format; imported when it is first needed. Raises ConfigError where there is none."""
-    reader: RowFormat = ROW_FORMATS.get(name)
-    return reader
 
 
 def format_of(path: str) -> Format:

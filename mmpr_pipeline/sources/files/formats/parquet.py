@@ -19,7 +19,7 @@ from mmpr_pipeline.sources.files.formats.arrow import first_value, rows_of_batch
 
 ROWS_AT_ONCE = 32
 BYTES_AT_ONCE = 32 << 20
-"""Rows are taken by fewer than ROWS_AT_ONCE where so many would be more than this."""
+"""Rows are taken by fewer than ROWS_AT_ONCE where that many would have more bytes."""
 
 MAX_COLUMN = 8 << 30
 """Most bytes that one column of a row group may unfold to."""
@@ -32,7 +32,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
     with _Opened(file) as opened:
         columns = opened.present(list(scan.columns))
         for group, of in enumerate(opened.groups):
-            if scan.full:
+            if scan.left <= 0:
                 return
             scan.marks.append((scan.rows, group))
             if scan.look is None:
@@ -40,7 +40,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
                 continue
             size = _batch([of], columns, min(8192, scan.left))
             for row in _group(file, opened, group, columns, size):
-                if scan.full:
+                if scan.left <= 0:
                     return
                 scan.saw(row)
 

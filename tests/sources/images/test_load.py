@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.images import decode as images
-from mmpr_pipeline.sources.images.decode import decode, load_image
+from mmpr_pipeline.sources.images import load as images
+from mmpr_pipeline.sources.images.load import decode, load_image
 
 
 def encoded(picture: PIL.Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -191,5 +191,5 @@ def progressive(scans: int) -> bytes:
 
 def test_a_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_image(encoded(noise((64, 64)), "JPEG", progressive=True)).format == "jpeg"
-    monkeypatch.setattr(images, "_opened", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(PIL.Image, "open", lambda *_: pytest.fail("it was opened"))
     assert reason_of(progressive(400)) == "too_many_scans"

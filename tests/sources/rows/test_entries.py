@@ -12,8 +12,8 @@ import pytest
 import webdataset
 
 from mmpr_pipeline.core.records import Question, Reject
-from mmpr_pipeline.report.viewer.index import Columns
 from mmpr_pipeline.sources import Source
+from mmpr_pipeline.sources.declaration.schema import Columns
 from mmpr_pipeline.sources.files.formats import Unreadable
 from mmpr_pipeline.sources.rows.entries import (
     ANSWERING,

@@ -36,6 +36,7 @@ def test_own_images_declares_sources_whose_rows_are_read(here: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.campaign
 def test_own_images_goes_through_the_loop(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -186,7 +186,7 @@ def _scan(
         scan = Scan(limit=left, look=look, columns=columns)
         format = declaration.format or formats.format_of(file.name)
         several = bool(declaration.columns.entry_columns())
-        if scan.left > 0:
+        if not scan.full:
             ROW_FORMATS.get(format).scan(file, scan)
         digest, within = _contents(file)
         parts.append(

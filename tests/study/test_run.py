@@ -240,6 +240,7 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # three builds
+@pytest.mark.campaign
 def test_feedback_and_dropout_are_compared_on_the_same_chosen_responses(tmp_path: Path) -> None:
     """All steps are the pipeline's own; the model's words and probabilities are scripted."""
     tiny = config(

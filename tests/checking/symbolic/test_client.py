@@ -154,6 +154,7 @@ HARD = [
 ]
 
 
+@pytest.mark.campaign
 def test_busy_processes_change_no_verdict() -> None:
     """The budget of calls decides. The limits are wide: some sandboxes count the wait for a processor as its use."""
 

@@ -103,7 +103,8 @@ async def test_nothing_is_lost_when_an_actor_dies(actors: int, tmp_path: Path, m
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("actors", [1, pytest.param(2, marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("actors", [1, 2])
 async def test_only_the_poisonous_question_is_rejected(actors: int) -> None:
     async with pool_of(actors, latency=0.02, crash_on=["q7"]) as pool:
         asked = requests(30)

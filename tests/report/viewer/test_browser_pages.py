@@ -27,7 +27,14 @@ pytestmark = pytest.mark.slow
 HEIGHT = "return document.documentElement.scrollHeight"
 
 
-@pytest.mark.parametrize(("size", "dark"), [((1280, 860), False), ((1280, 860), True), (PHONE, False)])
+@pytest.mark.parametrize(
+    ("size", "dark"),
+    [
+        ((1280, 860), False),
+        pytest.param((1280, 860), True, marks=pytest.mark.campaign),
+        pytest.param(PHONE, False, marks=pytest.mark.campaign),
+    ],
+)
 def test_every_page_stands_alone_fits_and_has_no_fault_that_axe_finds(
     two: tuple[Path, Path], tmp_path: Path, browser: Browser, size: tuple[int, int], dark: bool
 ) -> None:

@@ -151,6 +151,7 @@ def test_experts_learn_to_share_their_load_whatever_is_recomputed(name: str, kin
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_sharded_over_two_ranks_of_which_one_has_no_image() -> None:
     """Deepstack, projectors within and beside the tower, newlines, images of any size, experts, the plain path."""
     names = ["qwen3_vl_moe", "llava_onevision", "mistral3", "smolvlm", "gemma3", "glm4v", "aya_vision"]

@@ -91,6 +91,7 @@ def test_two_sizes_that_are_near_tell_no_slope() -> None:
     assert MemoryGrowth.of(DryStep(0, MB, MB), DryStep(0, MB, MB)).at(100) == MB
 
 
+@pytest.mark.campaign
 def test_the_measure_foretells_a_larger_micro_batch(tmp_path: Path) -> None:
     """A model that keeps about 170 kB a token: two small steps foretell one of three times as many tokens."""
     if not Path("/proc/self/clear_refs").exists():

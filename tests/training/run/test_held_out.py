@@ -192,6 +192,7 @@ def test_export_best_goes_to_the_run_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_two_ranks_measure_what_one_measures(run: Path, model: Path, data: Path, tmp_path: Path) -> None:
     """Four held-out pairs: one rank may have fewer micro-batches than the other, or none."""
     settings = made.settings(model, data, tmp_path / "run", epochs=2, held_out=0.2, keep=1, export="best")

@@ -164,8 +164,13 @@ class Scan:
     ids: array[int] = field(default_factory=lambda: array("Q"))
 
     @property
+    def full(self) -> bool:
+        """Whether as many questions as wanted were seen."""
+        return self.limit is not None and self.questions >= self.limit
+
+    @property
     def left(self) -> int:
-        """Most rows that are still to be looked at; none once as many questions as wanted were seen."""
+        """Most rows that are still to be looked at."""
         return sys.maxsize if self.limit is None else self.limit - self.questions
 
     def count(self, rows: int) -> None:

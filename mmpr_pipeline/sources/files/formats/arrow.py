@@ -57,7 +57,7 @@ _MAGIC = b"ARROW1"
 def scan(file: SourceFile, scan: Scan) -> None:
     """See RowFormat."""
     for number, batch in _batches(file, 0):
-        if scan.left <= 0:
+        if scan.full:
             return
         scan.marks.append((scan.rows, number))
         wanted = min(batch.num_rows, scan.left)
@@ -68,7 +68,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
         ids = batch.slice(0, wanted).select(columns)
         for low in range(0, wanted, 8192):
             for row in rows_of_batch(ids.slice(low, min(8192, wanted - low)), checked=True):
-                if scan.left <= 0:
+                if scan.full:
                     return
                 scan.saw(row)
 

@@ -28,7 +28,7 @@ def scan(file: SourceFile, scan: Scan, delimiter: str = DELIMITER) -> None:
     with file.open() as stream:
         names, begin, delimiter = _header(stream, file.name, delimiter)
         for offset, cells in _records(stream, begin, delimiter):
-            if scan.left <= 0:
+            if scan.full:
                 return
             if scan.rows % ROWS_PER_MARK == 0:
                 scan.marks.append((scan.rows, offset))

@@ -33,7 +33,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
     with file.open() as stream:
         mapping, begin, whole = _opening(stream, file.name)
         for offset, text in _elements(stream, begin, whole):
-            if scan.left <= 0:
+            if scan.full:
                 return
             if scan.rows % ROWS_PER_MARK == 0:
                 scan.marks.append((scan.rows, offset))

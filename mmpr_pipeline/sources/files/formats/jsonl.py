@@ -17,7 +17,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
     with file.open() as stream:
         marked = -BYTES_PER_MARK
         for offset, line in _lines(stream, 0):
-            if scan.left <= 0:
+            if scan.full:
                 return
             if scan.rows % ROWS_PER_MARK == 0 or offset - marked >= BYTES_PER_MARK:
                 scan.marks.append((scan.rows, offset))

@@ -32,7 +32,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
     with _Opened(file) as opened:
         columns = opened.present(list(scan.columns))
         for group, of in enumerate(opened.groups):
-            if scan.left <= 0:
+            if scan.full:
                 return
             scan.marks.append((scan.rows, group))
             if scan.look is None:
@@ -40,7 +40,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
                 continue
             size = _batch([of], columns, min(8192, scan.left))
             for row in _group(file, opened, group, columns, size):
-                if scan.left <= 0:
+                if scan.full:
                     return
                 scan.saw(row)
 

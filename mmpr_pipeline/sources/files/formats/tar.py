@@ -26,7 +26,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
     wanted = set(scan.columns) if scan.look else set()
     with file.open() as stream:
         for offset, sample in _samples(file, stream, 0, wanted):
-            if scan.left <= 0:
+            if scan.full:
                 return
             if scan.rows % SAMPLES_PER_MARK == 0:
                 scan.marks.append((scan.rows, offset))

@@ -26,7 +26,7 @@ from tests.packages import need
 from tests.records import a_rollout
 
 need("vllm")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 TILE_TOKENS = 16
 
 

@@ -3,7 +3,7 @@ two models on the same ones.
 
 Questions are what was sampled from the world, so questions are what is resampled; several responses to one question
 are one observation, their mean. Items that share an image, or are rotations of one question, are drawn together: they
-are no independent observations. Both models of a difference are drawn together as well. Pure; the same seed gives the
+are not independent observations. Both models of a difference are drawn together as well. Pure; the same seed gives the
 same interval.
 """
 

@@ -228,7 +228,7 @@ def of_short(line: str, asked: Asked) -> Reading | None:
         return Reading(found) if found else None
     if asked.numeric and read_quantity(line) is None:
         return Reading(number_of_sentence(line, asked.question) or line)
-    last = told_at_the_end(line)
+    last = stated_at_the_end(line)
     return Reading(undressed(line), prose=bool(last) or len(line.split()) > 6, also=last)
 
 
@@ -247,7 +247,7 @@ _STATED = re.compile(
 _ANOTHER_VERB = re.compile(r"\b(?:is|are|was|were|has|have|and|or|but)\b", re.IGNORECASE)
 
 
-def told_at_the_end(sentence: str) -> tuple[str, ...]:
+def stated_at_the_end(sentence: str) -> tuple[str, ...]:
     """What a sentence that denies nothing says last: `Paris` of "The capital is Paris." and of "Capital: Paris"."""
     match = _STATED.fullmatch(sentence.strip().rstrip(".")) if not negated(sentence) else None
     if match is None or _ANOTHER_VERB.search(match["before"] or ""):

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from mmpr_pipeline.checking.case import Asked, Reading
 from mmpr_pipeline.checking.finding import choice_places
-from mmpr_pipeline.checking.finding.answer import hedges, same_answer, told_at_the_end
+from mmpr_pipeline.checking.finding.answer import hedges, same_answer, stated_at_the_end
 from mmpr_pipeline.checking.finding.concluding import CUE, restated_truth, restating
 from mmpr_pipeline.checking.finding.numbers import (
     bracketed,
@@ -167,4 +167,4 @@ def _phrase_sentences(said: list[str], text: str, asked: Asked) -> list[Reading]
     if hedges(sentence) or abstains(sentence):
         return []
     phrase = CUE.sub("", sentence).lstrip(" ,")
-    return [Reading(undressed(phrase), prose=True, also=told_at_the_end(phrase))]
+    return [Reading(undressed(phrase), prose=True, also=stated_at_the_end(phrase))]

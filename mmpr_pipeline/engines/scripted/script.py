@@ -43,7 +43,7 @@ class Script(BaseModel):
 FAULTS = frozenset(
     "latency kill_after kill_marker hang_once log memory crowd refuse_while load_latency fail_while".split()  # noqa: SIM905
 )
-"""Settings that change what happens to an engine, and nothing of what it answers."""
+"""Settings that change what happens to an engine, but not what it answers."""
 
 EN_SENTENCES = [
     "First look at what the picture shows.",

@@ -34,7 +34,7 @@ class BenchmarkItem:
 
     @property
     def cluster(self) -> str:
-        """Items of one cluster are no independent observations: they share their images, or are rotations of one."""
+        """Items of one cluster are not independent observations: they share their images, or are rotations of one."""
         if self.question.images:
             return ",".join(image.sha256 for image in self.question.images)
         return self.cycle or self.question.question_id

@@ -1,4 +1,4 @@
-"""What a build has done, counted over all workers, and told to Ray's metrics."""
+"""What a build has done, counted over all workers and reported to Ray's metrics."""
 
 from __future__ import annotations
 

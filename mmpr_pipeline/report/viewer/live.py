@@ -1,5 +1,5 @@
-"""What goes on, for the viewer: a build, by what its output alone says of its progress and of the newest rollouts; and
-a training run, by its folder: its metrics as they come, its settings, and samples of what the model says.
+"""Work in progress, for the viewer: a build's progress and newest rollouts, read from its output alone, and a training
+run's metrics, settings and samples of the model's responses, read from its folder.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def declaration_of(name: str) -> Path:
 
 CATALOG = Path(__file__).parents[1] / "catalog"
 YAML = (".yaml", ".yml")
-"""Endings by which a path of a declaration is told from a name."""
+"""File endings of a declaration: a text with one of them is a path, any other is a name."""
 
 
 def catalog_names() -> list[str]:

@@ -222,7 +222,7 @@ class ReferenceKey:
     """By what log-probs were scored: everything that can change them.
 
     `weights` is a digest of weights and config in the model's folder (contents, not names of places or times),
-    `encoding` one of what turns a pair into tokens and tiles (tokenizer, chat template, tile limits), `dtype` the
+    `encoding` a digest of what decides a pair's tokens and tiles (tokenizer, chat template, tile limits), `dtype` the
     computation's type.
     """
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.live import Run, is_run
 from mmpr_pipeline.report.viewer.server import listen, make_app
@@ -24,6 +26,12 @@ FLAGS = (
     "disable-component-update", "disable-sync", "hide-scrollbars",
 )  # fmt: skip
 PHONE = (390, 844)
+VIEWS = [
+    ((1280, 860), False),
+    pytest.param((1280, 860), True, marks=pytest.mark.campaign),
+    pytest.param(PHONE, False, marks=pytest.mark.campaign),
+]
+"""Sizes, and whether the page is dark: `size, dark`."""
 SETTLED = """
 const [selector, number, done] = arguments;
 const box = () => document.querySelectorAll(selector)[number]?.getBoundingClientRect();

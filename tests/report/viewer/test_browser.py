@@ -22,7 +22,7 @@ from mmpr_pipeline.storage import Journal
 from mmpr_pipeline.storage.store import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 from tests.report.conftest import ATTACK
-from tests.report.viewer.driven import PHONE, Browser, serving
+from tests.report.viewer.driven import PHONE, VIEWS, Browser, serving
 from tests.report.viewer.test_runs import a_run
 
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
@@ -467,14 +467,7 @@ def faults_of(browser: Browser) -> list[tuple[str, str]]:
     return [(fault["id"], node["html"][:200]) for fault in found for node in fault["nodes"]]
 
 
-@pytest.mark.parametrize(
-    ("size", "dark"),
-    [
-        ((1280, 860), False),
-        pytest.param((1280, 860), True, marks=pytest.mark.campaign),
-        pytest.param(PHONE, False, marks=pytest.mark.campaign),
-    ],
-)
+@pytest.mark.parametrize(("size", "dark"), VIEWS)
 def test_no_view_has_a_fault_that_axe_finds(out: Path, browser: Browser, size: tuple[int, int], dark: bool) -> None:
     faults = {}
     with serving(out) as address:

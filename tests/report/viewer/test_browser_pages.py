@@ -19,7 +19,7 @@ from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import IDENTITY, make_outcome, write_shard
 from tests.report.conftest import ATTACK
 from tests.report.pages.test_source_page import checked
-from tests.report.viewer.driven import PHONE, Browser
+from tests.report.viewer.driven import PHONE, VIEWS, Browser
 from tests.report.viewer.test_browser import faults_of
 
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
@@ -27,14 +27,7 @@ pytestmark = pytest.mark.slow
 HEIGHT = "return document.documentElement.scrollHeight"
 
 
-@pytest.mark.parametrize(
-    ("size", "dark"),
-    [
-        ((1280, 860), False),
-        pytest.param((1280, 860), True, marks=pytest.mark.campaign),
-        pytest.param(PHONE, False, marks=pytest.mark.campaign),
-    ],
-)
+@pytest.mark.parametrize(("size", "dark"), VIEWS)
 def test_every_page_stands_alone_fits_and_has_no_fault_that_axe_finds(
     two: tuple[Path, Path], tmp_path: Path, browser: Browser, size: tuple[int, int], dark: bool
 ) -> None:
